@@ -1,0 +1,42 @@
+/**
+ * Runs the tests: `node dist/scripts/test.js [part-of-a-path]...`. Node 20's runner takes every
+ * script below a folder called `test` for a test, so the files are collected here and named.
+ * Without arguments the native tests run first.
+ */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const root = join(import.meta.dirname, '..', '..')
+const wanted = process.argv.slice(2)
+
+function run(command: string, args: readonly string[]): void {
+  const result = spawnSync(command, args, { cwd: root, stdio: 'inherit' })
+  if (result.error) throw result.error
+  if (result.status !== 0) process.exit(result.status ?? 1)
+}
+
+function runNativeTests(): void {
+  const folder = mkdtempSync(join(tmpdir(), 'shardlog-native-'))
+  try {
+    const program = join(folder, 'native_test')
+    run('make', ['-s', '-C', 'native/test', `OUT=${program}`])
+    run(program, [])
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+const tests = readdirSync(join(root, 'dist', 'test'), { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.test.js'))
+  .filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
+  .map((name) => join('dist', 'test', name))
+  .sort()
+
+if (wanted.length === 0) runNativeTests()
+if (tests.length === 0) {
+  process.stderr.write(`no test file matches ${wanted.join(' ')}\n`)
+  process.exit(1)
+}
+run(process.execPath, ['--enable-source-maps', '--test', '--test-reporter=spec', ...tests])
