@@ -53,7 +53,7 @@ if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) {
 
 const installed = at('node_modules', '.package-lock.json')
 if (newest(installed) < newest(at('package-lock.json'), at('package.json'))) {
-  run('installing packages', 'npm', ['ci', '--no-audit', '--no-fund', '--include=dev'])
+  run('installing packages', 'npm', ['install', '--no-save', '--no-audit', '--no-fund', '--include=dev'])
   if (existsSync(installed)) writeFileSync(installed, readFileSync(installed), { flag: 'r+' })
 }
 if (newest(at('build', 'Release', 'shardlog.node')) < newest(at('native'), at('binding.gyp'))) {
