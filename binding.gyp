@@ -3,7 +3,13 @@
   "targets": [
     {
       "target_name": "shardlog",
-      "sources": ["native/addon.cc", "native/crc32c.cc"],
+      "sources": [
+        "native/addon.cc", "native/batch_scan.cc", "native/crc32c.cc", "native/directory_lock.cc",
+        "native/event_queue.cc", "native/frame_pool.cc", "native/frame_reader.cc",
+        "native/leader_epoch_cache.cc", "native/partition_log.cc", "native/produce_layout.cc",
+        "native/producer_state.cc", "native/request.cc", "native/segment_file.cc",
+        "native/shard.cc", "native/transport.cc"
+      ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "native"],
       "defines": ["NAPI_VERSION=9", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
       "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],

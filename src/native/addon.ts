@@ -1,11 +1,187 @@
 /** The one door to the C++ add-on: loads it and gives its functions types. */
 import { createRequire } from 'node:module'
 
-interface Addon {
+/** Limits of a transport; all numbers are bytes, counts or milliseconds as the names say. */
+export interface TransportOptions {
+  readonly frameBytesMax: number
+  readonly inflightMax: number
+  readonly inflightBytesMax: number
+  readonly outputBytesMax: number
+  /** Of the process, over all transports. */
+  readonly receivedBytesMax: number
+  readonly connectionsMax: number
+  readonly idleMs: number
+  readonly frameStallMs: number
+  /** -1 leaves the choice to the system. */
+  readonly sendBufferBytes: number
+  readonly receiveBufferBytes: number
+}
+
+/** What a log acts on; times in ms, sizes in bytes, -1 (or 2^53-1 for the timestamp bounds): no limit. */
+export interface LogSettings {
+  readonly segmentBytes: number
+  readonly segmentMs: number
+  readonly segmentJitterMs: number
+  readonly segmentIndexBytes: number
+  readonly indexIntervalBytes: number
+  readonly messageMaxBytes: number
+  readonly logAppendTime: boolean
+  readonly timestampBeforeMaxMs: number
+  readonly timestampAfterMaxMs: number
+  /** A codec, or -1: as the producer sent it. */
+  readonly compression: number
+  readonly retentionMs: number
+  readonly retentionBytes: number
+  readonly compacted: boolean
+  readonly deletes: boolean
+  readonly producerExpirationMs: number
+}
+
+export interface LogOpenOptions extends LogSettings {
+  readonly directory: string
+  readonly cleanShutdown: boolean
+  readonly recoveryPoint: number
+  readonly logStart: number
+  readonly highWatermark: number
+  /** -1 when this broker does not lead the partition. */
+  readonly leaderEpoch: number
+  readonly followers: number
+  readonly nowMs: number
+}
+
+export interface LogOpenResult {
+  /** 0, or an errno value; then only `what`, `bytesTruncated` and `reason` mean something. */
+  readonly error: number
+  readonly what: string
+  readonly handle: number
+  readonly row: number
+  readonly bytesTruncated: number
+  readonly reason: string
+  readonly segmentsScanned: number
+}
+
+/**
+ * The functions of the add-on. A request is named by its connection and its sequence on that
+ * connection; a log by a handle. A stale name is answered with a negative number or `false`, never
+ * with a crash. Results are `n >= 0` or `-errno` unless the comment says otherwise.
+ */
+export interface Addon {
   /** CRC-32C of `bytes`, continuing from `seed` (0 at the start). */
   crc32c(bytes: Uint8Array, seed: number): number
   /** Which form of CRC-32C this CPU got: `sse4.2`, `armv8` or `portable`. */
   crc32cImplementation(): string
+  /** A descriptor that holds the lock, or -errno: -11 (EAGAIN) when somebody else holds it. */
+  lockDirectory(path: string): number
+  unlockDirectory(descriptor: number): void
+
+  openTransport(
+    options: TransportOptions,
+    rows: Float64Array,
+    callback: (count: number) => void,
+  ): number
+  closeTransport(transport: number): void
+  /** The bound port, or -errno. */
+  listen(transport: number, address: string, port: number, backlog: number): number
+  stopTransport(transport: number): void
+  connectionCount(transport: number): number
+  closeConnection(transport: number, connection: number): void
+  peerAddress(transport: number, connection: number): string
+  attach(transport: number): number
+  /** 1 to go on, 0 to pause the source, -1 when the connection is closed. */
+  feed(transport: number, connection: number, bytes: Uint8Array): number
+  wantsPause(transport: number, connection: number): boolean
+  pull(transport: number, connection: number, out: Uint8Array): number
+
+  /** Bytes copied; -1 the request is gone, -3 `out` is too small. */
+  readFrame(transport: number, connection: number, sequence: number, out: Uint8Array): number
+  /** The same without record payloads; -2 when the frame is malformed. */
+  readProduceHead(transport: number, connection: number, sequence: number, out: Uint8Array): number
+  releaseFrame(transport: number, connection: number, sequence: number): void
+  respond(
+    transport: number,
+    connection: number,
+    sequence: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean
+  respondRegions(
+    transport: number,
+    connection: number,
+    sequence: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    cuts: Int32Array,
+    count: number,
+  ): boolean
+  produce(
+    transport: number,
+    connection: number,
+    sequence: number,
+    acks: number,
+    template: Uint8Array,
+    start: number,
+    end: number,
+    slices: Float64Array,
+    count: number,
+  ): boolean
+  requestHead(transport: number, connection: number, sequence: number, out: Uint8Array): number
+  requestResults(transport: number, connection: number, sequence: number, out: Float64Array): number
+  /** Bytes staged, or -(1000 + protocol error code). */
+  locate(
+    transport: number,
+    log: number,
+    offset: number,
+    maxBytes: number,
+    limitOffset: number,
+    minOneBatch: boolean,
+  ): number
+  readStaged(transport: number, out: Uint8Array): number
+  clearStaged(transport: number): void
+  publishedRows(): ArrayBuffer
+  heldFrameBytes(): number
+
+  createShard(transport: number): number
+  attachShard(
+    shard: number,
+    direct: boolean,
+    rows: Float64Array,
+    callback: (count: number) => void,
+  ): boolean
+  detachShard(shard: number): void
+  removeShard(shard: number): void
+  drainShard(shard: number): void
+  postToLog(log: number, kind: number, value: number, epoch: number): boolean
+  slowSliceBytes(log: number): Buffer | null
+  slowSliceVersion(log: number): number
+  slowSliceNow(log: number): number
+  finishSlow(
+    log: number,
+    errorCode: number,
+    recordIndex: number,
+    bytes: Uint8Array | null,
+  ): boolean
+
+  openLog(shard: number, options: LogOpenOptions): LogOpenResult
+  /** 0 or an errno value. */
+  closeLog(log: number, clean: boolean): number
+  configureLog(log: number, settings: LogSettings): boolean
+  /** [errno, segments, bytes] */
+  deleteOldSegments(log: number, nowMs: number): [number, number, number]
+  /** A protocol error code. */
+  deleteRecords(log: number, offset: number): number
+  logRecoveryPoint(log: number): number
+  /** [errno, found, offset, timestamp, leader epoch, the compressed batch to look into or null] */
+  offsetForTimestamp(
+    log: number,
+    timestamp: number,
+    limitOffset: number,
+  ): [number, boolean, number, number, number, Buffer | null]
+  /** [epoch, end offset] */
+  epochEndOffset(log: number, epoch: number): [number, number]
+  epochOfOffset(log: number, offset: number): number
+  flushLog(log: number, done: (errno: number) => void): boolean
 }
 
 const require = createRequire(import.meta.url)

@@ -1,0 +1,1107 @@
+#include "partition_log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+#include "big_endian.h"
+
+namespace shardlog {
+namespace {
+
+constexpr int16_t kOffsetOutOfRange = 1;
+constexpr int16_t kCorruptMessage = 2;
+constexpr int16_t kNotLeaderOrFollower = 6;
+constexpr int16_t kMessageTooLarge = 10;
+constexpr int16_t kInvalidTimestamp = 32;
+constexpr int16_t kTransactionalIdAuthorizationFailed = 53;
+constexpr int16_t kStorageError = 56;
+constexpr int16_t kInvalidRecord = 87;
+
+constexpr size_t kIndexEntryBytes = 8;
+constexpr size_t kTimeEntryBytes = 12;
+constexpr int64_t kFirstStep = 64 << 10;
+constexpr int64_t kLargestStep = 16 << 20;
+constexpr size_t kScanBytes = 1 << 20;
+constexpr size_t kLookupBytes = 8 << 10;
+// What was appended last is in the page cache: not worth a probe.
+constexpr int64_t kHotTailBytes = 8 << 20;
+constexpr int64_t kProbeEveryBytes = 128 << 10;
+
+/// Reads without waiting for the disk: bytes read, -EAGAIN when that would wait, or -errno.
+int64_t read_cached(int fd, std::span<uint8_t> out, int64_t position) {
+  iovec vector{out.data(), out.size()};
+  for (;;) {
+    ssize_t n = ::preadv2(fd, &vector, 1, position, RWF_NOWAIT);
+    if (n < 0 && errno == EINTR) continue;
+    // A file system that cannot tell (tmpfs) has its data in memory anyway.
+    if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)) {
+      n = ::pread(fd, out.data(), out.size(), position);
+    }
+    return n < 0 ? -errno : n;
+  }
+}
+
+bool is_cached(int fd, int64_t position, int64_t length) {
+  uint8_t byte;
+  const int64_t last = position + length - 1;
+  for (int64_t at = position;; at = std::min(last, at + kProbeEveryBytes)) {
+    if (read_cached(fd, {&byte, 1}, at) == -EAGAIN) return false;
+    if (at == last) return true;
+    if (length <= 2 * kProbeEveryBytes) at = std::max(at, last - kProbeEveryBytes);
+  }
+}
+
+bool parse_base_offset(const char* name, const char* suffix, int64_t* base_offset) {
+  const size_t length = std::strlen(name);
+  const size_t suffix_length = std::strlen(suffix);
+  if (length != 20 + suffix_length || std::strcmp(name + 20, suffix) != 0) return false;
+  int64_t value = 0;
+  for (size_t i = 0; i < 20; ++i) {
+    if (name[i] < '0' || name[i] > '9') return false;
+    if (__builtin_mul_overflow(value, 10, &value) ||
+        __builtin_add_overflow(value, name[i] - '0', &value)) {
+      return false;
+    }
+  }
+  *base_offset = value;
+  return true;
+}
+
+int read_whole_file(const std::string& path, std::vector<uint8_t>* out) {
+  const auto opened = SegmentFile::open(path, false);
+  if (opened.error != 0) return opened.error;
+  out->resize(static_cast<size_t>(opened.size));
+  const int64_t n = opened.file->read_at(*out, 0);
+  if (n < 0) return static_cast<int>(-n);
+  out->resize(static_cast<size_t>(n));
+  return 0;
+}
+
+}  // namespace
+
+// --- Opening
+
+PartitionLog::PartitionLog(const LogOpenOptions& options)
+    : directory_(options.directory),
+      config_(options.config),
+      row_(options.row),
+      epochs_(options.directory + "/leader-epoch-checkpoint") {}
+
+PartitionLog::~PartitionLog() {
+  if (!closed_) static_cast<void>(close(false));
+}
+
+int64_t PartitionLog::published(PublishedWord word) const {
+  return std::atomic_ref(row_[word]).load();
+}
+
+void PartitionLog::publish(PublishedWord word, int64_t value) {
+  std::atomic_ref(row_[word]).store(value);
+}
+
+std::string PartitionLog::path_of(int64_t base_offset, const char* suffix) const {
+  char name[32];
+  std::snprintf(name, sizeof name, "/%020lld", static_cast<long long>(base_offset));
+  return directory_ + name + suffix;
+}
+
+PartitionLog::OpenResult PartitionLog::open(const LogOpenOptions& options) {
+  OpenResult result;
+  if (::mkdir(options.directory.c_str(), 0755) != 0 && errno != EEXIST) {
+    result.error = errno;
+    result.what = "mkdir " + options.directory;
+    return result;
+  }
+  std::shared_ptr<PartitionLog> log(new PartitionLog(options));
+  log->closed_ = true;  // Until it is whole, its destructor leaves the files alone.
+  result.error = log->recover(options, &result.report);
+  if (result.error != 0) {
+    result.what = "open " + options.directory;
+    return result;
+  }
+  log->closed_ = false;
+  result.log = std::move(log);
+  return result;
+}
+
+int PartitionLog::open_segment(int64_t base_offset, bool create, int64_t now_ms) {
+  const auto opened = SegmentFile::open(path_of(base_offset, ".log"), create);
+  if (opened.error != 0) return opened.error;
+  auto segment = std::make_shared<Segment>();
+  segment->base_offset = base_offset;
+  segment->file = opened.file;
+  segment->size = segment->allocated = opened.size;
+  segment->next_step = kFirstStep;
+  segment->created_ms = now_ms;
+  segment->index_loaded = create;
+  std::unique_lock lock(mutex_);
+  segments_.push_back(std::move(segment));
+  return 0;
+}
+
+int PartitionLog::load_segments(RecoveryReport* report) {
+  DIR* directory = ::opendir(directory_.c_str());
+  if (directory == nullptr) return errno;
+  std::vector<int64_t> bases;
+  std::vector<int64_t> indexes;
+  std::vector<std::string> rubbish;
+  while (const dirent* entry = ::readdir(directory)) {
+    const std::string name = entry->d_name;
+    int64_t base = 0;
+    if (parse_base_offset(entry->d_name, ".log", &base)) bases.push_back(base);
+    if (parse_base_offset(entry->d_name, ".index", &base) ||
+        parse_base_offset(entry->d_name, ".timeindex", &base)) {
+      indexes.push_back(base);
+    }
+    if (name.ends_with(".deleted") || name.ends_with(".cleaned") || name.ends_with(".tmp")) {
+      rubbish.push_back(name);
+    }
+  }
+  ::closedir(directory);
+  for (const std::string& name : rubbish) ::unlink((directory_ + "/" + name).c_str());
+  std::sort(bases.begin(), bases.end());
+  for (const int64_t base : indexes) {
+    if (std::binary_search(bases.begin(), bases.end(), base)) continue;
+    ::unlink(path_of(base, ".index").c_str());
+    ::unlink(path_of(base, ".timeindex").c_str());
+  }
+  for (const int64_t base : bases) {
+    const int error = open_segment(base, false, 0);
+    if (error != 0) {
+      report->reason = "cannot open segment " + std::to_string(base);
+      return error;
+    }
+  }
+  return 0;
+}
+
+int PartitionLog::recover(const LogOpenOptions& options, RecoveryReport* report) {
+  int error = load_segments(report);
+  if (error != 0) return error;
+  error = epochs_.load();
+  if (error == EBADMSG) {
+    // Derived from the log: the scan below and the next leader write it anew.
+    error = 0;
+  }
+  if (error != 0) return error;
+  if (segments_.empty()) {
+    error = open_segment(std::max<int64_t>(options.log_start, 0), true, options.now_ms);
+    if (error == 0) error = sync_directory(directory_);
+    if (error != 0) return error;
+  }
+  int64_t recovery_point = std::max(options.recovery_point, segments_.front()->base_offset);
+  if (!options.clean_shutdown) {
+    size_t first = 0;
+    for (size_t i = 0; i < segments_.size(); ++i) {
+      if (segments_[i]->base_offset <= recovery_point) first = i;
+    }
+    for (size_t i = first; i < segments_.size(); ++i) {
+      bool cut = false;
+      error = scan_segment(i, report, &cut);
+      if (error != 0) return error;
+      if (!cut) continue;
+      // Everything behind a cut hangs in the air.
+      while (segments_.size() > i + 1) {
+        report->bytes_truncated += segments_.back()->size;
+        error = drop_segment(segments_.size() - 1);
+        if (error != 0) return error;
+      }
+    }
+  }
+  for (auto& segment : segments_) segment->created_ms = options.now_ms;
+  Segment& active = *segments_.back();
+  error = load_index(active);
+  if (error == EBADMSG) {
+    bool cut = false;
+    error = scan_segment(segments_.size() - 1, report, &cut);
+  }
+  if (error != 0) return error;
+  error = read_last_offset(active, &next_offset_);
+  if (error != 0) return error;
+  const int64_t log_start =
+      std::min(std::max(options.log_start, segments_.front()->base_offset), next_offset_);
+  if (epochs_.truncate_from_end(next_offset_ + 1)) {
+    error = epochs_.save();
+    if (error != 0) return error;
+  }
+  error = restore_producers(report);
+  if (error != 0) return error;
+  recovery_point_ = std::min(recovery_point, next_offset_);
+  if (options.clean_shutdown) recovery_point_ = next_offset_;
+  publish(kLogStart, log_start);
+  publish(kLogEnd, next_offset_);
+  publish(kHighWatermark, std::clamp(options.high_watermark, log_start, next_offset_));
+  publish(kLastStable, published(kHighWatermark));
+  publish(kOffline, 0);
+  publish(kSizeBytes, size_bytes());
+  return 0;
+}
+
+/// Walks a segment from its start, rebuilds its indexes, and cuts it at the first bad batch.
+int PartitionLog::scan_segment(size_t index, RecoveryReport* report, bool* cut) {
+  Segment& segment = *segments_[index];
+  report->segments_scanned += 1;
+  report->indexes_rebuilt += 1;
+  segment.index.clear();
+  segment.time_index.clear();
+  segment.index_saved = segment.time_index_saved = 0;
+  segment.bytes_since_index = 0;
+  segment.max_timestamp = segment.max_timestamp_offset = segment.first_timestamp = -1;
+  segment.index_loaded = true;
+  ::unlink(path_of(segment.base_offset, ".index").c_str());
+  ::unlink(path_of(segment.base_offset, ".timeindex").c_str());
+  std::vector<uint8_t> buffer(kScanBytes);
+  int64_t position = 0;
+  int64_t expected = segment.base_offset;
+  const char* why = nullptr;
+  while (position < segment.size) {
+    int64_t n = segment.file->read_at(buffer, position);
+    if (n < 0) return static_cast<int>(-n);
+    int64_t used = 0;
+    while (used < n) {
+      const std::span<const uint8_t> rest(buffer.data() + used, static_cast<size_t>(n - used));
+      const bool at_end = position + n >= segment.size;
+      if (rest.size() < static_cast<size_t>(kBatchHeaderBytes) && !at_end) break;
+      BatchHeader header;
+      BatchCheck check = BatchCheck::kTruncated;
+      if (rest.size() >= 17) {
+        const int64_t size = kBatchPrefixBytes + load_be<int32_t>(rest.data() + 8);
+        if (size > static_cast<int64_t>(rest.size()) && position + used + size <= segment.size &&
+            size >= kBatchHeaderBytes) {
+          // The file really holds that many bytes: read them together.
+          if (used > 0) break;
+          buffer.resize(static_cast<size_t>(size));
+          n = segment.file->read_at(buffer, position);
+          if (n < 0) return static_cast<int>(-n);
+          if (n < size) return EIO;
+          continue;
+        }
+        check = check_batch(rest, &header);
+      }
+      if (check == BatchCheck::kOk && header.base_offset < expected) check = BatchCheck::kBadHeader;
+      if (check != BatchCheck::kOk) {
+        why = check == BatchCheck::kTruncated   ? "an incomplete batch"
+              : check == BatchCheck::kBadCrc    ? "a batch with a wrong CRC"
+              : check == BatchCheck::kBadMagic  ? "a batch of an unknown format"
+              : check == BatchCheck::kBadLength ? "a batch with an impossible length"
+                                                : "a batch with impossible offsets";
+        break;
+      }
+      StagedBatch batch;
+      batch.bytes = {buffer.data() + used, static_cast<size_t>(header.size)};
+      batch.base_offset = header.base_offset;
+      batch.last_offset = header.last_offset();
+      batch.max_timestamp = header.max_timestamp;
+      note_batch(segment, position + used, batch);
+      epochs_.assign(header.leader_epoch, header.base_offset);
+      expected = header.last_offset() + 1;
+      used += header.size;
+    }
+    position += used;
+    if (why != nullptr) break;
+    if (used == 0 && n == 0) break;
+  }
+  *cut = why != nullptr;
+  if (why != nullptr) {
+    report->bytes_truncated += segment.size - position;
+    report->reason = std::string(why) + " at position " + std::to_string(position) + " of segment " +
+                     std::to_string(segment.base_offset);
+    const int error = segment.file->truncate(position);
+    if (error != 0) return error;
+    segment.size = segment.allocated = position;
+  }
+  segment.dirty = true;
+  if (epochs_.latest() >= 0) {
+    const int error = epochs_.save();
+    if (error != 0) return error;
+  }
+  return save_index(segment);
+}
+
+int PartitionLog::load_index(Segment& segment) const {
+  if (segment.index_loaded) return 0;
+  std::vector<uint8_t> bytes;
+  int error = read_whole_file(path_of(segment.base_offset, ".index"), &bytes);
+  if (error == ENOENT) {
+    if (segment.size > config_.index_interval_bytes + config_.message_max_bytes) return EBADMSG;
+    error = 0;
+  }
+  if (error != 0) return error;
+  std::vector<IndexEntry> index;
+  for (size_t at = 0; at + kIndexEntryBytes <= bytes.size(); at += kIndexEntryBytes) {
+    const IndexEntry entry{load_be<int32_t>(bytes.data() + at),
+                           load_be<int32_t>(bytes.data() + at + 4)};
+    const bool first = index.empty();
+    // Zeros behind the last entry: the file of a broker that was killed is longer than its content.
+    if (!first && entry.relative_offset == 0) break;
+    if (first && entry.relative_offset == 0 && entry.position == 0) break;
+    if (entry.relative_offset < 0 || entry.position < 0 || entry.position >= segment.size ||
+        (!first && (entry.relative_offset <= index.back().relative_offset ||
+                    entry.position <= index.back().position))) {
+      return EBADMSG;
+    }
+    index.push_back(entry);
+  }
+  bytes.clear();
+  error = read_whole_file(path_of(segment.base_offset, ".timeindex"), &bytes);
+  if (error != 0 && error != ENOENT) return error;
+  std::vector<TimeEntry> times;
+  for (size_t at = 0; at + kTimeEntryBytes <= bytes.size(); at += kTimeEntryBytes) {
+    const TimeEntry entry{load_be<int64_t>(bytes.data() + at),
+                          load_be<int32_t>(bytes.data() + at + 8)};
+    if (entry.timestamp == 0 && entry.relative_offset == 0) break;
+    if (!times.empty() && (entry.timestamp < times.back().timestamp ||
+                           entry.relative_offset < times.back().relative_offset)) {
+      break;
+    }
+    times.push_back(entry);
+  }
+  std::unique_lock lock(mutex_);
+  if (segment.index_loaded) return 0;  // Another thread was first.
+  segment.index = std::move(index);
+  segment.time_index = std::move(times);
+  segment.index_saved = segment.index.size();
+  segment.time_index_saved = segment.time_index.size();
+  if (!segment.time_index.empty()) {
+    segment.max_timestamp = segment.time_index.back().timestamp;
+    segment.max_timestamp_offset =
+        segment.base_offset + segment.time_index.back().relative_offset;
+  }
+  segment.index_loaded = true;
+  return 0;
+}
+
+int PartitionLog::save_index(Segment& segment) {
+  const auto append = [](const std::string& path, size_t first_byte,
+                         std::vector<uint8_t>& bytes) -> int {
+    if (bytes.empty()) return 0;
+    const auto opened = SegmentFile::open(path, true);
+    if (opened.error != 0) return opened.error;
+    iovec vector{bytes.data(), bytes.size()};
+    const int error = opened.file->write_at({&vector, 1}, static_cast<int64_t>(first_byte));
+    if (error != 0) return error;
+    return opened.file->truncate(static_cast<int64_t>(first_byte + bytes.size()));
+  };
+  std::vector<uint8_t> bytes;
+  for (size_t i = segment.index_saved; i < segment.index.size(); ++i) {
+    bytes.resize(bytes.size() + kIndexEntryBytes);
+    uint8_t* at = bytes.data() + bytes.size() - kIndexEntryBytes;
+    store_be<int32_t>(at, segment.index[i].relative_offset);
+    store_be<int32_t>(at + 4, segment.index[i].position);
+  }
+  int error = append(path_of(segment.base_offset, ".index"),
+                     segment.index_saved * kIndexEntryBytes, bytes);
+  if (error != 0) return error;
+  segment.index_saved = segment.index.size();
+  bytes.clear();
+  for (size_t i = segment.time_index_saved; i < segment.time_index.size(); ++i) {
+    bytes.resize(bytes.size() + kTimeEntryBytes);
+    uint8_t* at = bytes.data() + bytes.size() - kTimeEntryBytes;
+    store_be<int64_t>(at, segment.time_index[i].timestamp);
+    store_be<int32_t>(at + 8, segment.time_index[i].relative_offset);
+  }
+  error = append(path_of(segment.base_offset, ".timeindex"),
+                 segment.time_index_saved * kTimeEntryBytes, bytes);
+  if (error != 0) return error;
+  segment.time_index_saved = segment.time_index.size();
+  return 0;
+}
+
+/// Finds the offset behind the last batch, from the last index entry on.
+int PartitionLog::read_last_offset(Segment& segment, int64_t* next_offset) {
+  *next_offset = segment.base_offset;
+  int64_t position = segment.index.empty() ? 0 : segment.index.back().position;
+  uint8_t bytes[kBatchHeaderBytes];
+  while (position < segment.size) {
+    const int64_t n = segment.file->read_at(bytes, position);
+    if (n < 0) return static_cast<int>(-n);
+    if (n < kBatchHeaderBytes) return EBADMSG;
+    const BatchHeader header = read_batch_header(bytes);
+    if (header.size < kBatchHeaderBytes || header.magic != 2) return EBADMSG;
+    *next_offset = header.last_offset() + 1;
+    if (header.max_timestamp > segment.max_timestamp) {
+      segment.max_timestamp = header.max_timestamp;
+      segment.max_timestamp_offset = header.last_offset();
+    }
+    position += header.size;
+  }
+  return 0;
+}
+
+int PartitionLog::restore_producers(RecoveryReport* report) {
+  std::vector<int64_t> snapshots;
+  DIR* directory = ::opendir(directory_.c_str());
+  if (directory == nullptr) return errno;
+  while (const dirent* entry = ::readdir(directory)) {
+    int64_t offset = 0;
+    if (parse_base_offset(entry->d_name, ".snapshot", &offset)) snapshots.push_back(offset);
+  }
+  ::closedir(directory);
+  std::sort(snapshots.begin(), snapshots.end());
+  int64_t from = segments_.front()->base_offset;
+  while (!snapshots.empty()) {
+    const int64_t offset = snapshots.back();
+    snapshots.pop_back();
+    std::vector<uint8_t> bytes;
+    if (offset <= next_offset_ && read_whole_file(path_of(offset, ".snapshot"), &bytes) == 0 &&
+        producers_.decode(bytes)) {
+      from = offset;
+      break;
+    }
+    // Of a tail that was cut, or damaged: of no use to anybody.
+    ::unlink(path_of(offset, ".snapshot").c_str());
+  }
+  static_cast<void>(report);
+  if (from >= next_offset_) return 0;
+  uint8_t bytes[kBatchHeaderBytes];
+  for (size_t i = segment_of(from); i < segments_.size(); ++i) {
+    Segment& segment = *segments_[i];
+    for (int64_t position = 0; position < segment.size;) {
+      const int64_t n = segment.file->read_at(bytes, position);
+      if (n < 0) return static_cast<int>(-n);
+      if (n < kBatchHeaderBytes) break;
+      const BatchHeader header = read_batch_header(bytes);
+      if (header.size < kBatchHeaderBytes) break;
+      if (header.base_offset >= from) producers_.replay(header);
+      position += header.size;
+    }
+  }
+  return 0;
+}
+
+int PartitionLog::save_snapshot() {
+  const std::vector<uint8_t> bytes = producers_.encode();
+  return replace_file(path_of(next_offset_, ".snapshot"), bytes);
+}
+
+// --- Appending
+
+StageResult PartitionLog::refuse(int16_t error, int32_t record_index) const {
+  StageResult result;
+  result.error = error;
+  result.record_index = record_index;
+  result.log_start = log_start();
+  return result;
+}
+
+StageResult PartitionLog::stage(std::span<uint8_t> records, const StageOptions& options) {
+  if (offline_) return refuse(kStorageError);
+  if (options.leader_epoch >= 0 && options.leader_epoch != leader_epoch_) {
+    return refuse(kNotLeaderOrFollower);
+  }
+  if (records.size() < 17) return refuse(kInvalidRecord);
+  if (!options.validated && records[16] < 2) {
+    StageResult slow;
+    slow.needs_slow_lane = true;
+    return slow;
+  }
+  BatchHeader header;
+  switch (check_batch(records, &header)) {
+    case BatchCheck::kOk:
+      break;
+    case BatchCheck::kTruncated:
+      return refuse(kInvalidRecord);
+    case BatchCheck::kBadHeader:
+      return refuse(kInvalidRecord);
+    default:
+      return refuse(kCorruptMessage);
+  }
+  if (static_cast<size_t>(header.size) != records.size()) return refuse(kInvalidRecord);
+  if (header.size > config_.message_max_bytes) return refuse(kMessageTooLarge);
+  if (header.base_offset != 0 || header.record_count == 0 ||
+      header.last_offset_delta != header.record_count - 1 || header.is_control() ||
+      header.compression() > 4) {
+    return refuse(kInvalidRecord);
+  }
+  if (header.is_transactional()) return refuse(kTransactionalIdAuthorizationFailed);
+  if (header.producer_id >= 0 && (header.base_sequence < 0 || header.producer_epoch < 0)) {
+    return refuse(kInvalidRecord);
+  }
+  const bool recompress = config_.compression >= 0 && config_.compression != header.compression();
+  if (!options.validated && (header.compression() != 0 || recompress)) {
+    StageResult slow;
+    slow.needs_slow_lane = true;
+    return slow;
+  }
+  int64_t max_timestamp = header.max_timestamp;
+  if (header.compression() == 0 && !options.validated) {
+    RecordRules rules;
+    rules.key_required = config_.compacted;
+    if (!config_.log_append_time) {
+      if (config_.timestamp_before_max_ms != INT64_MAX) {
+        rules.timestamp_min = options.now_ms - config_.timestamp_before_max_ms;
+      }
+      if (config_.timestamp_after_max_ms != INT64_MAX) {
+        rules.timestamp_max = options.now_ms + config_.timestamp_after_max_ms;
+      }
+    }
+    const RecordCheck check = check_records(records, header, rules);
+    if (check.kind == RecordCheck::Kind::kBadTimestamp) {
+      return refuse(kInvalidTimestamp, check.index);
+    }
+    if (check.kind != RecordCheck::Kind::kOk) return refuse(kInvalidRecord, check.index);
+    max_timestamp = check.max_timestamp;
+  }
+
+  StageResult result;
+  result.log_start = log_start();
+  if (header.producer_id >= 0) {
+    const ProducerState::Check producer = producers_.check(header);
+    if (producer.error != 0) return refuse(producer.error);
+    if (producer.duplicate) {
+      result.base_offset = producer.base_offset;
+      result.last_offset = producer.last_offset;
+      StagedBatch duplicate;
+      duplicate.base_offset = duplicate.last_offset = next_offset_ - 1;
+      duplicate.producer_mark = producers_.mark();
+      staged_.push_back(duplicate);
+      return result;
+    }
+  }
+  if (config_.log_append_time) {
+    stamp_append_time(records, options.now_ms);
+    max_timestamp = options.now_ms;
+    result.append_time_ms = options.now_ms;
+  } else if (max_timestamp != header.max_timestamp) {
+    stamp_max_timestamp(records, max_timestamp);
+  }
+  const int32_t epoch = std::max(leader_epoch_, 0);
+  stamp_batch(records.data(), next_offset_, epoch);
+
+  StagedBatch batch;
+  batch.bytes = records;
+  batch.base_offset = next_offset_;
+  batch.last_offset = next_offset_ + header.last_offset_delta;
+  batch.max_timestamp = max_timestamp;
+  batch.leader_epoch = epoch;
+  batch.producer_mark = producers_.mark();
+  batch.now_ms = options.now_ms;
+  if (header.producer_id >= 0) {
+    header.max_timestamp = max_timestamp;
+    producers_.stage(header, next_offset_);
+  }
+  staged_.push_back(batch);
+  result.base_offset = batch.base_offset;
+  result.last_offset = batch.last_offset;
+  next_offset_ = batch.last_offset + 1;
+  return result;
+}
+
+bool PartitionLog::must_roll(const Segment& active, const StagedBatch& next,
+                             int64_t pending_bytes) const {
+  const int64_t size = active.size + pending_bytes;
+  if (size == 0) return false;
+  if (size + static_cast<int64_t>(next.bytes.size()) > config_.segment_bytes) return true;
+  if (next.last_offset - active.base_offset > INT32_MAX) return true;
+  if ((active.index.size() + 1) * kIndexEntryBytes >
+          static_cast<size_t>(config_.segment_index_bytes) ||
+      (active.time_index.size() + 1) * kTimeEntryBytes >
+          static_cast<size_t>(config_.segment_index_bytes)) {
+    return true;
+  }
+  // As Kafka: by the records' own time when they have one, else by the age of the segment.
+  const bool by_records = active.first_timestamp >= 0 && next.max_timestamp >= 0;
+  const int64_t waited = by_records ? next.max_timestamp - active.first_timestamp
+                                    : next.now_ms - active.created_ms;
+  return waited > config_.segment_ms - config_.segment_jitter_ms;
+}
+
+void PartitionLog::note_batch(Segment& segment, int64_t position, const StagedBatch& batch) {
+  if (segment.first_timestamp < 0) segment.first_timestamp = batch.max_timestamp;
+  if (batch.max_timestamp > segment.max_timestamp) {
+    segment.max_timestamp = batch.max_timestamp;
+    segment.max_timestamp_offset = batch.last_offset;
+  }
+  if (segment.bytes_since_index > config_.index_interval_bytes) {
+    segment.index.push_back({static_cast<int32_t>(batch.last_offset - segment.base_offset),
+                             static_cast<int32_t>(position)});
+    const auto relative =
+        static_cast<int32_t>(segment.max_timestamp_offset - segment.base_offset);
+    if (segment.max_timestamp >= 0 &&
+        (segment.time_index.empty() ||
+         segment.max_timestamp > segment.time_index.back().timestamp)) {
+      segment.time_index.push_back({segment.max_timestamp, relative});
+    }
+    segment.bytes_since_index = 0;
+  }
+  segment.bytes_since_index += static_cast<int64_t>(batch.bytes.size());
+}
+
+/// Writes the staged batches [first, last) to the active segment. 0 or an errno.
+int PartitionLog::write_run(size_t first, size_t last) {
+  Segment& active = *segments_.back();
+  vectors_.clear();
+  int64_t bytes = 0;
+  for (size_t i = first; i < last; ++i) {
+    if (staged_[i].bytes.empty()) continue;
+    vectors_.push_back({staged_[i].bytes.data(), staged_[i].bytes.size()});
+    bytes += static_cast<int64_t>(staged_[i].bytes.size());
+  }
+  if (vectors_.empty()) return 0;
+  if (active.size + bytes > active.allocated) {
+    const int64_t end = std::max(active.size + bytes + active.next_step,
+                                 active.allocated + active.next_step);
+    active.file->preallocate(active.allocated, std::min(end, std::max(config_.segment_bytes,
+                                                                      active.size + bytes)));
+    active.allocated = end;
+    active.next_step = std::min(active.next_step * 2, kLargestStep);
+  }
+  const int error = active.file->write_at(vectors_, active.size);
+  if (error != 0) {
+    if (active.file->truncate(active.size) != 0) {
+      // What the file holds behind the committed end is unknown now.
+      offline_ = true;
+      publish(kOffline, 1);
+    }
+    active.allocated = active.size;
+    return error;
+  }
+  std::unique_lock lock(mutex_);
+  for (size_t i = first; i < last; ++i) {
+    if (staged_[i].bytes.empty()) continue;
+    note_batch(active, active.size, staged_[i]);
+    active.size += static_cast<int64_t>(staged_[i].bytes.size());
+  }
+  active.dirty = true;
+  return 0;
+}
+
+void PartitionLog::undo_from(size_t first) {
+  if (first >= staged_.size()) return;
+  producers_.roll_back(staged_[first].producer_mark);
+  for (size_t i = first; i < staged_.size(); ++i) {
+    if (!staged_[i].bytes.empty()) {
+      next_offset_ = staged_[i].base_offset;
+      break;
+    }
+  }
+}
+
+CommitResult PartitionLog::commit() {
+  CommitResult result;
+  if (staged_.empty()) return result;
+  size_t written = 0;
+  int64_t pending = 0;
+  int error = 0;
+  for (size_t i = 0; i < staged_.size() && error == 0; ++i) {
+    const StagedBatch& batch = staged_[i];
+    if (batch.bytes.empty()) continue;
+    if (epochs_.assign(batch.leader_epoch, batch.base_offset)) error = epochs_.save();
+    if (error == 0 && must_roll(*segments_.back(), batch, pending)) {
+      error = write_run(written, i);
+      if (error == 0) {
+        written = i;
+        pending = 0;
+        const int64_t staged_end = next_offset_;
+        next_offset_ = batch.base_offset;
+        error = roll(batch.now_ms);
+        next_offset_ = staged_end;
+      }
+    }
+    pending += static_cast<int64_t>(batch.bytes.size());
+  }
+  if (error == 0) {
+    error = write_run(written, staged_.size());
+    if (error == 0) written = staged_.size();
+  }
+  if (error != 0) undo_from(written);
+  result.error = error;
+  result.committed = written;
+  staged_.clear();
+  producers_.commit();
+  if (written > 0) {
+    publish(kSizeBytes, size_bytes());
+    publish(kLogEnd, next_offset_);
+    advance_watermark();
+  }
+  return result;
+}
+
+void PartitionLog::advance_watermark() {
+  if (followers_ > 0) return;
+  publish(kHighWatermark, next_offset_);
+  publish(kLastStable, next_offset_);
+}
+
+void PartitionLog::set_leadership(int32_t epoch, int32_t followers) {
+  leader_epoch_ = epoch;
+  followers_ = followers;
+  publish(kLeaderEpoch, epoch);
+  if (epoch >= 0) advance_watermark();
+}
+
+void PartitionLog::set_high_watermark(int64_t offset, int32_t epoch) {
+  if (epoch != leader_epoch_ || offset <= high_watermark()) return;
+  publish(kHighWatermark, std::min(offset, next_offset_));
+  publish(kLastStable, published(kHighWatermark));
+}
+
+int PartitionLog::roll(int64_t now_ms) {
+  Segment& active = *segments_.back();
+  if (active.size == 0 && active.base_offset == next_offset_) return 0;
+  if (active.max_timestamp >= 0 &&
+      (active.time_index.empty() || active.time_index.back().timestamp < active.max_timestamp)) {
+    std::unique_lock lock(mutex_);
+    active.time_index.push_back(
+        {active.max_timestamp, static_cast<int32_t>(active.max_timestamp_offset - active.base_offset)});
+  }
+  int error = save_index(active);
+  if (error != 0) return error;
+  error = active.file->truncate(active.size);  // Gives preallocated blocks back.
+  if (error != 0) return error;
+  active.allocated = active.size;
+  error = save_snapshot();
+  if (error != 0) return error;
+  error = open_segment(next_offset_, true, now_ms);
+  if (error != 0) return error;
+  return sync_directory(directory_);
+}
+
+// --- Reading
+
+size_t PartitionLog::segment_of(int64_t offset) const {
+  size_t low = 0;
+  size_t high = segments_.size();
+  while (high - low > 1) {
+    const size_t middle = (low + high) / 2;
+    (segments_[middle]->base_offset <= offset ? low : high) = middle;
+  }
+  return low;
+}
+
+/// Position of the batch that holds `offset` (or the first behind it); the segment's size when
+/// there is none. `cold` is set, and the position of the nearest index entry returned, when the
+/// search would have to wait for the disk.
+int64_t PartitionLog::position_of(const Segment& segment, int64_t offset, bool* cold, int* error,
+                                  int64_t* batch_size) const {
+  *batch_size = 0;
+  const auto relative = static_cast<int32_t>(
+      std::min<int64_t>(offset - segment.base_offset, INT32_MAX));
+  // An entry holds the last offset of the batch at its position.
+  auto entry = std::upper_bound(
+      segment.index.begin(), segment.index.end(), relative,
+      [](int32_t wanted, const IndexEntry& item) { return wanted < item.relative_offset; });
+  int64_t position = entry == segment.index.begin() ? 0 : std::prev(entry)->position;
+  uint8_t buffer[kLookupBytes];
+  while (position < segment.size) {
+    const auto wanted = static_cast<size_t>(
+        std::min<int64_t>(static_cast<int64_t>(sizeof buffer), segment.size - position));
+    const int64_t n = read_cached(segment.file->fd(), {buffer, wanted}, position);
+    if (n == -EAGAIN) {
+      *cold = true;
+      return position;
+    }
+    if (n < kBatchHeaderBytes) {
+      *error = n < 0 ? static_cast<int>(-n) : EIO;
+      return position;
+    }
+    int64_t at = 0;
+    while (at + kBatchHeaderBytes <= n) {
+      const BatchHeader header = read_batch_header(buffer + at);
+      if (header.size < kBatchHeaderBytes) {
+        *error = EBADMSG;
+        return position;
+      }
+      if (header.last_offset() >= offset) {
+        *batch_size = header.size;
+        return position + at;
+      }
+      at += header.size;
+    }
+    position += at;
+  }
+  return segment.size;
+}
+
+LocateResult PartitionLog::locate(int64_t offset, int64_t max_bytes, int64_t limit_offset,
+                                  bool min_one_batch) const {
+  LocateResult result;
+  if (published(kOffline) != 0) {
+    result.error = kStorageError;
+    return result;
+  }
+  std::shared_lock lock(mutex_);
+  const int64_t log_end = published(kLogEnd);
+  if (offset < published(kLogStart) || offset > log_end || segments_.empty()) {
+    result.error = kOffsetOutOfRange;
+    return result;
+  }
+  if (offset >= limit_offset) return result;
+  for (size_t i = segment_of(offset); i < segments_.size(); ++i) {
+    const std::shared_ptr<Segment> held = segments_[i];
+    const Segment& segment = *held;
+    if (!segment.index_loaded) {
+      lock.unlock();
+      const int error = load_index(*held);
+      lock.lock();
+      if (error != 0 && error != EBADMSG) {
+        result.error = kStorageError;
+        return result;
+      }
+    }
+    bool cold = false;
+    int error = 0;
+    int64_t batch_size = 0;
+    const int64_t begin = position_of(segment, offset, &cold, &error, &batch_size);
+    if (error != 0) {
+      result.error = kStorageError;
+      return result;
+    }
+    if (begin >= segment.size) continue;
+    int64_t end = segment.size;
+    if (limit_offset < log_end && !cold) {
+      int64_t ignored = 0;
+      end = position_of(segment, limit_offset, &cold, &error, &ignored);
+      if (error != 0) {
+        result.error = kStorageError;
+        return result;
+      }
+    }
+    if (end <= begin) return result;
+    int64_t length = std::min(end - begin, max_bytes);
+    if (length < batch_size) {
+      if (!min_one_batch && length <= 0) return result;
+      if (min_one_batch) length = std::min(batch_size, end - begin);
+    }
+    if (length <= 0) return result;
+    result.file = segment.file;
+    result.position = begin;
+    result.length = length;
+    const bool hot = i + 1 == segments_.size() && segment.size - begin <= kHotTailBytes;
+    result.cold = cold || (!hot && !is_cached(segment.file->fd(), begin, length));
+    return result;
+  }
+  return result;
+}
+
+void PartitionLog::warm(const SegmentRef& file, int64_t position, int64_t length) {
+  std::vector<uint8_t> buffer(256 << 10);
+  for (int64_t at = position; at < position + length;) {
+    const auto wanted = static_cast<size_t>(
+        std::min<int64_t>(static_cast<int64_t>(buffer.size()), position + length - at));
+    const int64_t n = file->read_at({buffer.data(), wanted}, at);
+    // What cannot be read shows itself again, with its errno, when it is sent.
+    if (n <= 0) return;
+    at += n;
+  }
+}
+
+TimestampResult PartitionLog::offset_for_timestamp(int64_t timestamp, int64_t limit_offset) {
+  TimestampResult result;
+  uint8_t bytes[kBatchHeaderBytes];
+  for (size_t i = 0; i < segments_.size(); ++i) {
+    Segment& segment = *segments_[i];
+    result.error = load_index(segment);
+    if (result.error == EBADMSG) result.error = 0;
+    if (result.error != 0) return result;
+    const bool last = i + 1 == segments_.size();
+    if (!last && largest_timestamp(segment) < timestamp) continue;
+    int64_t from = segment.base_offset;
+    for (const TimeEntry& entry : segment.time_index) {
+      if (entry.timestamp >= timestamp) break;
+      from = segment.base_offset + entry.relative_offset;
+    }
+    int64_t position = 0;
+    for (const IndexEntry& entry : segment.index) {
+      if (segment.base_offset + entry.relative_offset > from) break;
+      position = entry.position;
+    }
+    while (position < segment.size) {
+      const int64_t n = segment.file->read_at(bytes, position);
+      if (n < kBatchHeaderBytes) {
+        result.error = n < 0 ? static_cast<int>(-n) : EIO;
+        return result;
+      }
+      const BatchHeader header = read_batch_header(bytes);
+      if (header.size < kBatchHeaderBytes) {
+        result.error = EBADMSG;
+        return result;
+      }
+      if (header.base_offset >= limit_offset) return result;
+      if (header.max_timestamp >= timestamp && header.last_offset() >= log_start()) {
+        result.batch.resize(static_cast<size_t>(header.size));
+        const int64_t read = segment.file->read_at(result.batch, position);
+        if (read != header.size) {
+          result.error = read < 0 ? static_cast<int>(-read) : EIO;
+          return result;
+        }
+        result.leader_epoch = header.leader_epoch;
+        if (header.compression() != 0 && !header.is_log_append_time()) {
+          result.found = result.compressed = true;
+          result.offset = header.base_offset;
+          result.timestamp = header.max_timestamp;
+          return result;
+        }
+        if (header.is_log_append_time()) {
+          result.found = true;
+          result.offset = header.base_offset;
+          result.timestamp = header.max_timestamp;
+        } else {
+          result.found = find_record_by_timestamp(result.batch, header, timestamp, &result.offset,
+                                                  &result.timestamp);
+        }
+        result.batch.clear();
+        if (result.found && result.offset >= log_start()) return result;
+        result.found = false;
+      }
+      position += header.size;
+    }
+  }
+  return result;
+}
+
+TimestampResult PartitionLog::max_timestamp() {
+  int64_t largest = -1;
+  for (auto& segment : segments_) {
+    const int error = load_index(*segment);
+    if (error != 0 && error != EBADMSG) {
+      TimestampResult failed;
+      failed.error = error;
+      return failed;
+    }
+    largest = std::max(largest, largest_timestamp(*segment));
+  }
+  if (largest < 0) return {};
+  return offset_for_timestamp(largest, next_offset_);
+}
+
+int64_t PartitionLog::largest_timestamp(Segment& segment) {
+  if (segment.max_timestamp >= 0) return segment.max_timestamp;
+  struct stat status {};
+  if (::fstat(segment.file->fd(), &status) != 0) return -1;
+  return static_cast<int64_t>(status.st_mtim.tv_sec) * 1000 + status.st_mtim.tv_nsec / 1000000;
+}
+
+// --- Retention, flushing, closing
+
+int64_t PartitionLog::size_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& segment : segments_) bytes += segment->size;
+  return bytes;
+}
+
+int PartitionLog::drop_segment(size_t index) {
+  std::shared_ptr<Segment> dropped;
+  {
+    std::unique_lock lock(mutex_);
+    dropped = std::move(segments_[index]);
+    segments_.erase(segments_.begin() + static_cast<ptrdiff_t>(index));
+  }
+  int error = 0;
+  for (const char* suffix : {".log", ".index", ".timeindex", ".snapshot"}) {
+    if (::unlink(path_of(dropped->base_offset, suffix).c_str()) != 0 && errno != ENOENT) error = errno;
+  }
+  return error;
+}
+
+PartitionLog::DeleteResult PartitionLog::delete_old_segments(int64_t now_ms) {
+  DeleteResult result;
+  if (offline_) return result;
+  int64_t total = size_bytes();
+  const int64_t watermark = high_watermark();
+  while (!segments_.empty()) {
+    Segment& oldest = *segments_.front();
+    const bool only = segments_.size() == 1;
+    const int64_t end = only ? next_offset_ : segments_[1]->base_offset;
+    if (end > watermark || (only && oldest.size == 0)) break;
+    result.error = load_index(oldest);
+    if (result.error != 0 && result.error != EBADMSG) return result;
+    result.error = 0;
+    bool expired = end <= log_start() && !only;
+    if (config_.deletes) {
+      if (config_.retention_ms >= 0 && now_ms - largest_timestamp(oldest) > config_.retention_ms) {
+        expired = true;
+      }
+      if (config_.retention_bytes >= 0 && total - oldest.size >= config_.retention_bytes) {
+        expired = true;
+      }
+    }
+    if (!expired) break;
+    if (only) {
+      result.error = roll(now_ms);
+      if (result.error != 0) return result;
+    }
+    const int64_t bytes = segments_.front()->size;
+    result.error = drop_segment(0);
+    if (result.error != 0) return result;
+    result.segments += 1;
+    result.bytes += bytes;
+    total -= bytes;
+  }
+  if (result.segments > 0) {
+    const int64_t start = std::max(log_start(), segments_.front()->base_offset);
+    publish(kLogStart, start);
+    publish(kSizeBytes, size_bytes());
+    if (epochs_.truncate_from_start(start)) result.error = epochs_.save();
+  }
+  return result;
+}
+
+int16_t PartitionLog::delete_records_to(int64_t offset) {
+  if (offset < 0 || offset > high_watermark()) return kOffsetOutOfRange;
+  if (offset > log_start()) publish(kLogStart, offset);
+  return 0;
+}
+
+size_t PartitionLog::expire_producers(int64_t now_ms) {
+  return producers_.expire(now_ms - config_.producer_expiration_ms);
+}
+
+PartitionLog::FlushJob PartitionLog::begin_flush() {
+  FlushJob job;
+  job.offset = next_offset_;
+  for (auto& segment : segments_) {
+    if (!segment->dirty) continue;
+    segment->dirty = false;
+    job.files.push_back(segment->file);
+  }
+  return job;
+}
+
+int PartitionLog::run_flush(const FlushJob& job) {
+  for (const SegmentRef& file : job.files) {
+    const int error = file->flush();
+    if (error != 0) return error;
+  }
+  return 0;
+}
+
+void PartitionLog::finish_flush(const FlushJob& job) {
+  recovery_point_ = std::max(recovery_point_, std::min(job.offset, next_offset_));
+}
+
+int PartitionLog::close(bool clean) {
+  if (closed_) return 0;
+  closed_ = true;
+  publish(kOffline, 1);
+  int error = 0;
+  if (clean && !offline_) {
+    const FlushJob job = begin_flush();
+    error = run_flush(job);
+    if (error == 0) {
+      finish_flush(job);
+      error = save_index(*segments_.back());
+    }
+    if (error == 0 && next_offset_ > segments_.front()->base_offset) error = save_snapshot();
+  }
+  if (!segments_.empty()) {
+    Segment& active = *segments_.back();
+    if (active.allocated > active.size) {
+      const int cut = active.file->truncate(active.size);
+      if (error == 0) error = cut;
+    }
+  }
+  return error;
+}
+
+}  // namespace shardlog

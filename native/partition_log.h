@@ -1,0 +1,271 @@
+// The segments of one partition: append, locate, roll, recover, delete.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <shared_mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "batch_scan.h"
+#include "leader_epoch_cache.h"
+#include "producer_state.h"
+#include "segment_file.h"
+
+namespace shardlog {
+
+/// The topic's settings that the log itself acts on. Times in ms, sizes in bytes.
+struct LogConfig {
+  int64_t segment_bytes = 1073741824;
+  int64_t segment_ms = 604800000;
+  int64_t segment_jitter_ms = 0;
+  int64_t segment_index_bytes = 10485760;
+  int64_t index_interval_bytes = 4096;
+  int64_t message_max_bytes = 1048588;
+  bool log_append_time = false;
+  int64_t timestamp_before_max_ms = INT64_MAX;
+  int64_t timestamp_after_max_ms = INT64_MAX;
+  int compression = -1;  // As the producer sent it, or a codec.
+  int64_t retention_ms = 604800000;  // -1: no limit.
+  int64_t retention_bytes = -1;      // -1: no limit.
+  bool compacted = false;
+  bool deletes = true;
+  int64_t producer_expiration_ms = 86400000;
+};
+
+/// The words of a log's published row: stored by the owner, loaded by anyone, both sequentially
+/// consistent (weaker orders lose wake-ups).
+enum PublishedWord : uint32_t {
+  kLogStart = 0,
+  kLogEnd = 1,
+  kHighWatermark = 2,
+  kLastStable = 3,
+  kWaiters = 4,
+  kOffline = 5,
+  kSizeBytes = 6,
+  kLeaderEpoch = 7,
+};
+
+struct LogOpenOptions {
+  std::string directory;
+  LogConfig config;
+  int64_t* row = nullptr;
+  bool clean_shutdown = false;
+  int64_t recovery_point = 0;
+  int64_t log_start = 0;
+  int64_t high_watermark = 0;
+  int64_t now_ms = 0;
+};
+
+/// What opening found and did.
+struct RecoveryReport {
+  int64_t bytes_truncated = 0;
+  std::string reason;
+  int32_t segments_scanned = 0;
+  int32_t indexes_rebuilt = 0;
+};
+
+struct StageOptions {
+  int32_t leader_epoch = -1;  // Negative: not checked.
+  int64_t now_ms = 0;
+  bool validated = false;  // The slow lane has looked inside already.
+};
+
+struct StageResult {
+  int16_t error = 0;  // A Kafka error code.
+  bool needs_slow_lane = false;
+  int32_t record_index = -1;
+  int64_t base_offset = -1;
+  int64_t last_offset = -1;
+  int64_t append_time_ms = -1;
+  int64_t log_start = -1;
+};
+
+struct CommitResult {
+  int error = 0;         // An errno value.
+  size_t committed = 0;  // How many of the staged slices are in the log, in order.
+};
+
+struct LocateResult {
+  int16_t error = 0;  // OFFSET_OUT_OF_RANGE 1, KAFKA_STORAGE_ERROR 56.
+  bool cold = false;  // Not in the page cache: `warm` it on a thread that may block.
+  SegmentRef file;
+  int64_t position = 0;
+  int64_t length = 0;
+};
+
+/// Answer of a look-up by timestamp. A compressed batch is given by its place: its records must be
+/// decoded to find the one.
+struct TimestampResult {
+  int error = 0;
+  bool found = false;
+  bool compressed = false;
+  int64_t offset = -1;
+  int64_t timestamp = -1;
+  int32_t leader_epoch = -1;
+  std::vector<uint8_t> batch;
+};
+
+/// One partition's log, in Apache Kafka's layout and formats.
+///
+/// Owned by one shard's thread, which alone changes it. `locate` may be called by any thread.
+/// After a crash, opening scans from the recovery point, cuts the log at the first bad batch and
+/// rebuilds what is derived. No error ends the process: a log that cannot be kept consistent goes
+/// offline and answers KAFKA_STORAGE_ERROR.
+class PartitionLog {
+ public:
+  struct OpenResult {
+    std::shared_ptr<PartitionLog> log;
+    int error = 0;
+    std::string what;
+    RecoveryReport report;
+  };
+  static OpenResult open(const LogOpenOptions& options);
+  ~PartitionLog();
+
+  /// Checks a slice and takes it for the next `commit`. `records` must live until then; base
+  /// offset and leader epoch are written into it.
+  StageResult stage(std::span<uint8_t> records, const StageOptions& options);
+  /// Writes what is staged. On an error the rest is undone, as if it had never been staged.
+  CommitResult commit();
+
+  /// Any thread. Bytes from the batch that holds `offset`, below `limit_offset`, of one segment;
+  /// at most `max_bytes`, but with `min_one_batch` at least that batch.
+  LocateResult locate(int64_t offset, int64_t max_bytes, int64_t limit_offset,
+                      bool min_one_batch) const;
+  /// Brings a region into the page cache. Blocks.
+  static void warm(const SegmentRef& file, int64_t position, int64_t length);
+
+  void set_config(const LogConfig& config) { config_ = config; }
+  const LogConfig& config() const { return config_; }
+  /// The epoch in which this broker leads, -1 when it does not; without followers the high
+  /// watermark is the log end.
+  void set_leadership(int32_t epoch, int32_t followers);
+  void set_high_watermark(int64_t offset, int32_t epoch);
+
+  int64_t log_start() const { return published(kLogStart); }
+  int64_t log_end() const { return next_offset_; }
+  int64_t high_watermark() const { return published(kHighWatermark); }
+  int64_t recovery_point() const { return recovery_point_; }
+  int64_t size_bytes() const;
+  bool offline() const { return offline_; }
+  int32_t segment_count() const { return static_cast<int32_t>(segments_.size()); }
+  const LeaderEpochCache& leader_epochs() const { return epochs_; }
+  const ProducerState& producers() const { return producers_; }
+
+  TimestampResult offset_for_timestamp(int64_t timestamp, int64_t limit_offset);
+  /// The record with the largest timestamp (ListOffsets -3).
+  TimestampResult max_timestamp();
+
+  struct DeleteResult {
+    int error = 0;
+    int32_t segments = 0;
+    int64_t bytes = 0;
+  };
+  /// Deletes what retention by time, size and log start allows. Readers finish undisturbed.
+  DeleteResult delete_old_segments(int64_t now_ms);
+  /// Moves the log start (DeleteRecords): 0, or OFFSET_OUT_OF_RANGE 1 above the high watermark.
+  int16_t delete_records_to(int64_t offset);
+  size_t expire_producers(int64_t now_ms);
+
+  /// What must reach the disk for `recovery_point` to move to `offset`.
+  struct FlushJob {
+    std::vector<SegmentRef> files;
+    int64_t offset = 0;
+  };
+  FlushJob begin_flush();
+  /// Any thread: 0 or an errno.
+  static int run_flush(const FlushJob& job);
+  void finish_flush(const FlushJob& job);
+
+  /// Starts a new segment. 0 or an errno.
+  int roll(int64_t now_ms);
+  /// Flushes, writes indexes and the producer snapshot. With `clean` the next open may trust them.
+  int close(bool clean);
+
+ private:
+  struct IndexEntry {
+    int32_t relative_offset;
+    int32_t position;
+  };
+  struct TimeEntry {
+    int64_t timestamp;
+    int32_t relative_offset;
+  };
+  struct Segment {
+    int64_t base_offset = 0;
+    SegmentRef file;
+    int64_t size = 0;
+    std::atomic<bool> index_loaded{false};
+    std::vector<IndexEntry> index;
+    std::vector<TimeEntry> time_index;
+    size_t index_saved = 0;       // Entries that are in the file.
+    size_t time_index_saved = 0;
+    int64_t bytes_since_index = 0;
+    int64_t max_timestamp = -1;
+    int64_t max_timestamp_offset = -1;
+    int64_t first_timestamp = -1;  // Of the first batch, -1 unknown.
+    int64_t created_ms = 0;
+    int64_t allocated = 0;
+    int64_t next_step = 0;
+    bool dirty = false;
+  };
+  struct StagedBatch {
+    std::span<uint8_t> bytes;  // Empty for a duplicate.
+    int64_t base_offset = 0;
+    int64_t last_offset = 0;
+    int64_t max_timestamp = -1;
+    int32_t leader_epoch = -1;
+    size_t producer_mark = 0;
+    bool new_epoch = false;
+    int64_t now_ms = 0;
+  };
+
+  PartitionLog(const LogOpenOptions& options);
+
+  int64_t published(PublishedWord word) const;
+  void publish(PublishedWord word, int64_t value);
+  std::string path_of(int64_t base_offset, const char* suffix) const;
+  int open_segment(int64_t base_offset, bool create, int64_t now_ms);
+  int load_segments(RecoveryReport* report);
+  int recover(const LogOpenOptions& options, RecoveryReport* report);
+  int scan_segment(size_t index, RecoveryReport* report, bool* cut);
+  int load_index(Segment& segment) const;
+  int save_index(Segment& segment);
+  int restore_producers(RecoveryReport* report);
+  int save_snapshot();
+  int read_last_offset(Segment& segment, int64_t* next_offset);
+  int drop_segment(size_t index);
+  bool must_roll(const Segment& active, const StagedBatch& next, int64_t pending_bytes) const;
+  int write_run(size_t first, size_t last);
+  void note_batch(Segment& segment, int64_t position, const StagedBatch& batch);
+  void undo_from(size_t first);
+  void advance_watermark();
+  size_t segment_of(int64_t offset) const;
+  int64_t position_of(const Segment& segment, int64_t offset, bool* cold, int* error,
+                      int64_t* batch_size) const;
+  int64_t largest_timestamp(Segment& segment);
+  StageResult refuse(int16_t error, int32_t record_index = -1) const;
+
+  const std::string directory_;
+  LogConfig config_;
+  int64_t* const row_;
+  int64_t next_offset_ = 0;   // With what is staged.
+  int64_t recovery_point_ = 0;
+  int32_t leader_epoch_ = 0;
+  int32_t followers_ = 0;
+  bool offline_ = false;
+  bool closed_ = false;
+  LeaderEpochCache epochs_;
+  ProducerState producers_;
+  std::vector<StagedBatch> staged_;
+  std::vector<iovec> vectors_;
+
+  // Guards segments_ against `locate` of other threads; the owner reads without it.
+  mutable std::shared_mutex mutex_;
+  std::vector<std::shared_ptr<Segment>> segments_;
+};
+
+}  // namespace shardlog

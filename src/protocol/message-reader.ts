@@ -1,0 +1,161 @@
+// Hot path.
+/**
+ * Reads the primitive types of the Kafka protocol from a Buffer. Every read checks the bytes left;
+ * anything impossible throws MalformedMessageError and allocates nothing by an announced length.
+ */
+
+export class MalformedMessageError extends Error {
+  override readonly name = 'MalformedMessageError'
+}
+
+const TWO_32 = 4294967296
+
+export class MessageReader {
+  buffer: Buffer = Buffer.alloc(0)
+  at = 0
+  end = 0
+  /**
+   * The buffer holds a frame without its record payloads (each left out behind its length), so
+   * that what follows lies `gap` bytes further on in the frame.
+   */
+  skipsPayload = false
+  gap = 0
+
+  reset(buffer: Buffer, start: number, end: number, skipsPayload: boolean): this {
+    this.buffer = buffer
+    this.at = start
+    this.end = end
+    this.skipsPayload = skipsPayload
+    this.gap = 0
+    return this
+  }
+
+  need(bytes: number): number {
+    const at = this.at
+    if (bytes > this.end - at) {
+      throw new MalformedMessageError(`${bytes} bytes wanted at ${at}, ${this.end - at} left`)
+    }
+    this.at = at + bytes
+    return at
+  }
+
+  bool(): boolean {
+    return this.buffer[this.need(1)] !== 0
+  }
+
+  int8(): number {
+    return this.buffer.readInt8(this.need(1))
+  }
+
+  int16(): number {
+    return this.buffer.readInt16BE(this.need(2))
+  }
+
+  uint16(): number {
+    return this.buffer.readUInt16BE(this.need(2))
+  }
+
+  int32(): number {
+    return this.buffer.readInt32BE(this.need(4))
+  }
+
+  uint32(): number {
+    return this.buffer.readUInt32BE(this.need(4))
+  }
+
+  /** Saturates at the integers that a number holds exactly. */
+  int64(): number {
+    const at = this.need(8)
+    const value = this.buffer.readInt32BE(at) * TWO_32 + this.buffer.readUInt32BE(at + 4)
+    if (value > Number.MAX_SAFE_INTEGER) return Number.MAX_SAFE_INTEGER
+    if (value < Number.MIN_SAFE_INTEGER) return Number.MIN_SAFE_INTEGER
+    return value
+  }
+
+  int64exact(): bigint {
+    return this.buffer.readBigInt64BE(this.need(8))
+  }
+
+  float64(): number {
+    return this.buffer.readDoubleBE(this.need(8))
+  }
+
+  uuid(): string {
+    const at = this.need(16)
+    return this.buffer.toString('base64url', at, at + 16)
+  }
+
+  unsignedVarint(): number {
+    let value = 0
+    for (let shift = 0; shift < 35; shift += 7) {
+      const byte = this.buffer[this.need(1)] as number
+      value += (byte & 0x7f) * 2 ** shift
+      if (byte < 0x80) {
+        if (value > 0xffffffff) break
+        return value
+      }
+    }
+    throw new MalformedMessageError(`a varint at ${this.at} that is too long`)
+  }
+
+  /** The length of a string: -1 for null. */
+  stringLength(compact: boolean): number {
+    const length = compact ? this.unsignedVarint() - 1 : this.int16()
+    if (length < -1) throw new MalformedMessageError(`a string of ${length} bytes at ${this.at}`)
+    return length
+  }
+
+  stringOf(length: number): string {
+    const at = this.need(length)
+    return this.buffer.toString('utf8', at, at + length)
+  }
+
+  string(compact: boolean): string {
+    const length = this.stringLength(compact)
+    if (length < 0) throw new MalformedMessageError(`null where a string must be at ${this.at}`)
+    return this.stringOf(length)
+  }
+
+  nullableString(compact: boolean): string | null {
+    const length = this.stringLength(compact)
+    return length < 0 ? null : this.stringOf(length)
+  }
+
+  bytesLength(compact: boolean): number {
+    const length = compact ? this.unsignedVarint() - 1 : this.int32()
+    if (length < -1) throw new MalformedMessageError(`${length} bytes at ${this.at}`)
+    return length
+  }
+
+  bytes(compact: boolean): Buffer {
+    const value = this.nullableBytes(compact)
+    if (value === null) throw new MalformedMessageError(`null where bytes must be at ${this.at}`)
+    return value
+  }
+
+  nullableBytes(compact: boolean): Buffer | null {
+    const length = this.bytesLength(compact)
+    if (length < 0) return null
+    const at = this.need(length)
+    // A copy: the buffer is a scratch that the next message overwrites.
+    return Buffer.from(this.buffer.subarray(at, at + length))
+  }
+
+  records(compact: boolean): { position: number; bytes: number } | null {
+    const bytes = this.bytesLength(compact)
+    if (bytes < 0) return null
+    if (!this.skipsPayload) return { position: this.need(bytes), bytes }
+    const position = this.at + this.gap
+    this.gap += bytes
+    return { position, bytes }
+  }
+
+  /** The count of an array: -1 for null. Each element takes at least a byte. */
+  arrayLength(compact: boolean): number {
+    const length = compact ? this.unsignedVarint() - 1 : this.int32()
+    if (length < -1 || length > this.end - this.at) {
+      throw new MalformedMessageError(`an array of ${length} elements at ${this.at}`)
+    }
+    return length
+  }
+}

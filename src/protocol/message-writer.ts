@@ -1,0 +1,180 @@
+// Hot path.
+/**
+ * Writes the primitive types of the Kafka protocol into a Buffer that grows and is used again.
+ *
+ * Record payloads may be left out: each one's place is noted in `cuts`, and whoever sends the
+ * message inserts `payloadBytes` there. Fields declared as holes are noted in `holes`.
+ */
+import type { RecordsInput } from './schema.ts'
+
+const TWO_32 = 4294967296
+
+export class MessageWriter {
+  buffer: Buffer
+  at = 0
+  /** Positions where a record payload belongs, in order. */
+  readonly cuts: number[] = []
+  /** Bytes of all payloads that were left out. */
+  payloadBytes = 0
+  /** Positions of the fields declared with `hole`, in the order they were written. */
+  readonly holes: number[] = []
+
+  constructor(capacity = 4096) {
+    this.buffer = Buffer.allocUnsafeSlow(capacity)
+  }
+
+  /** Begins anew, in the same memory unless a huge message made it large. */
+  reset(): this {
+    this.at = 0
+    this.cuts.length = 0
+    this.holes.length = 0
+    this.payloadBytes = 0
+    if (this.buffer.length > 1 << 20) this.buffer = Buffer.allocUnsafeSlow(4096)
+    return this
+  }
+
+  /** What was written; valid until the next reset. */
+  get written(): Buffer {
+    return this.buffer.subarray(0, this.at)
+  }
+
+  room(bytes: number): number {
+    const at = this.at
+    if (at + bytes > this.buffer.length) this.#grow(at + bytes)
+    this.at = at + bytes
+    return at
+  }
+
+  #grow(needed: number): void {
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2))
+    this.buffer.copy(larger, 0, 0, this.at)
+    this.buffer = larger
+  }
+
+  hole(): void {
+    this.holes.push(this.at)
+  }
+
+  bool(value: boolean): void {
+    this.buffer[this.room(1)] = value ? 1 : 0
+  }
+
+  int8(value: number): void {
+    const at = this.room(1)
+    this.buffer.writeInt8(value, at)
+  }
+
+  int16(value: number): void {
+    const at = this.room(2)
+    this.buffer.writeInt16BE(value, at)
+  }
+
+  uint16(value: number): void {
+    const at = this.room(2)
+    this.buffer.writeUInt16BE(value, at)
+  }
+
+  int32(value: number): void {
+    const at = this.room(4)
+    this.buffer.writeInt32BE(value, at)
+  }
+
+  uint32(value: number): void {
+    const at = this.room(4)
+    this.buffer.writeUInt32BE(value, at)
+  }
+
+  int64(value: number): void {
+    const at = this.room(8)
+    this.buffer.writeInt32BE(Math.floor(value / TWO_32), at)
+    this.buffer.writeUInt32BE(((value % TWO_32) + TWO_32) % TWO_32, at + 4)
+  }
+
+  int64exact(value: bigint): void {
+    const at = this.room(8)
+    this.buffer.writeBigInt64BE(value, at)
+  }
+
+  float64(value: number): void {
+    const at = this.room(8)
+    this.buffer.writeDoubleBE(value, at)
+  }
+
+  uuid(value: string): void {
+    const at = this.room(16)
+    if (this.buffer.write(value, at, 16, 'base64url') !== 16) {
+      throw new RangeError(`not a uuid: ${value}`)
+    }
+  }
+
+  unsignedVarint(value: number): void {
+    let rest = value
+    while (rest >= 0x80) {
+      this.buffer[this.room(1)] = (rest % 128) | 0x80
+      rest = Math.floor(rest / 128)
+    }
+    const at = this.room(1)
+    this.buffer[at] = rest
+  }
+
+  string(value: string | null, compact: boolean): void {
+    if (value === null) {
+      if (compact) this.unsignedVarint(0)
+      else this.int16(-1)
+      return
+    }
+    const bytes = Buffer.byteLength(value)
+    if (compact) this.unsignedVarint(bytes + 1)
+    else this.int16(bytes)
+    const at = this.room(bytes)
+    this.buffer.write(value, at, bytes, 'utf8')
+  }
+
+  bytesLength(length: number, compact: boolean): void {
+    if (compact) this.unsignedVarint(length + 1)
+    else this.int32(length)
+  }
+
+  bytes(value: Uint8Array | null, compact: boolean): void {
+    if (value === null) {
+      this.bytesLength(-1, compact)
+      return
+    }
+    this.bytesLength(value.length, compact)
+    const at = this.room(value.length)
+    this.buffer.set(value, at)
+  }
+
+  records(value: RecordsInput | null, compact: boolean): void {
+    if (value === null || value instanceof Uint8Array) {
+      this.bytes(value, compact)
+      return
+    }
+    this.bytesLength(value.bytes, compact)
+    if (value.bytes === 0) return
+    this.cuts.push(this.at)
+    this.payloadBytes += value.bytes
+  }
+
+  arrayLength(length: number, compact: boolean): void {
+    this.bytesLength(length, compact)
+  }
+
+  raw(bytes: Uint8Array): void {
+    const at = this.room(bytes.length)
+    this.buffer.set(bytes, at)
+  }
+
+  /** Puts the size of everything behind `start` in front of it, as an unsigned varint. */
+  prefixSize(start: number): void {
+    const size = this.at - start
+    let prefix = 1
+    for (let rest = Math.floor(size / 128); rest > 0; rest = Math.floor(rest / 128)) prefix += 1
+    this.room(prefix)
+    this.buffer.copyWithin(start + prefix, start, start + size)
+    const end = this.at
+    this.at = start
+    this.unsignedVarint(size)
+    this.at = end
+  }
+}
