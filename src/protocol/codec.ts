@@ -208,7 +208,9 @@ class Source {
 
   #isDefault(field: Field, value: string): string {
     if (field.type === 'array') {
-      return field.default === null ? `${value} === null` : `(${value} !== null && ${value}.length === 0)`
+      return field.default === null
+        ? `${value} === null`
+        : `(${value} !== null && ${value}.length === 0)`
     }
     if (field.type === 'struct') {
       if (field.nullable !== undefined) return `${value} === null`
@@ -275,7 +277,10 @@ class Source {
   }
 }
 
-function isDefaultStruct(value: Record<string, unknown>, defaults: Record<string, unknown>): boolean {
+function isDefaultStruct(
+  value: Record<string, unknown>,
+  defaults: Record<string, unknown>,
+): boolean {
   for (const [name, normal] of Object.entries(defaults)) {
     const actual = value[name]
     if (actual === undefined) continue

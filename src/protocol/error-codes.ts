@@ -7,7 +7,12 @@ const rows = [
   [-1, 'UNKNOWN_SERVER_ERROR', false, 'The server met an unexpected fault.'],
   [0, 'NONE', false, ''],
   [1, 'OFFSET_OUT_OF_RANGE', false, 'The offset is outside the log.'],
-  [2, 'CORRUPT_MESSAGE', true, 'The records failed their CRC, have an impossible size or an unknown format.'],
+  [
+    2,
+    'CORRUPT_MESSAGE',
+    true,
+    'The records failed their CRC, have an impossible size or an unknown format.',
+  ],
   [3, 'UNKNOWN_TOPIC_OR_PARTITION', true, 'This server does not host this topic-partition.'],
   [4, 'INVALID_FETCH_SIZE', false, 'The fetch size is invalid.'],
   [5, 'LEADER_NOT_AVAILABLE', true, 'There is no leader for this partition now.'],
@@ -15,7 +20,12 @@ const rows = [
   [7, 'REQUEST_TIMED_OUT', true, 'The request timed out.'],
   [8, 'BROKER_NOT_AVAILABLE', false, 'The broker is not available.'],
   [9, 'REPLICA_NOT_AVAILABLE', true, 'The replica is not available.'],
-  [10, 'MESSAGE_TOO_LARGE', false, 'The record batch is larger than the topic allows (max.message.bytes).'],
+  [
+    10,
+    'MESSAGE_TOO_LARGE',
+    false,
+    'The record batch is larger than the topic allows (max.message.bytes).',
+  ],
   [11, 'STALE_CONTROLLER_EPOCH', false, 'The controller moved to another broker.'],
   [12, 'OFFSET_METADATA_TOO_LARGE', false, 'The metadata of the offset is too large.'],
   [13, 'NETWORK_EXCEPTION', true, 'The connection broke before the answer came.'],
@@ -25,10 +35,20 @@ const rows = [
   [17, 'INVALID_TOPIC_EXCEPTION', false, 'The topic name is invalid.'],
   [18, 'RECORD_LIST_TOO_LARGE', false, 'The records are larger than a segment.'],
   [19, 'NOT_ENOUGH_REPLICAS', true, 'There are fewer in-sync replicas than required.'],
-  [20, 'NOT_ENOUGH_REPLICAS_AFTER_APPEND', true, 'The records were written to fewer in-sync replicas than required.'],
+  [
+    20,
+    'NOT_ENOUGH_REPLICAS_AFTER_APPEND',
+    true,
+    'The records were written to fewer in-sync replicas than required.',
+  ],
   [21, 'INVALID_REQUIRED_ACKS', false, 'acks must be -1, 0 or 1.'],
   [22, 'ILLEGAL_GENERATION', false, 'The generation of the group is not this one.'],
-  [23, 'INCONSISTENT_GROUP_PROTOCOL', false, 'The protocols of the member do not fit those of the group.'],
+  [
+    23,
+    'INCONSISTENT_GROUP_PROTOCOL',
+    false,
+    'The protocols of the member do not fit those of the group.',
+  ],
   [24, 'INVALID_GROUP_ID', false, 'The group id is invalid.'],
   [25, 'UNKNOWN_MEMBER_ID', false, 'The group does not know this member.'],
   [26, 'INVALID_SESSION_TIMEOUT', false, 'The session timeout is outside the allowed range.'],
@@ -43,7 +63,12 @@ const rows = [
   [35, 'UNSUPPORTED_VERSION', false, 'This version of the API is not supported.'],
   [36, 'TOPIC_ALREADY_EXISTS', false, 'A topic with this name exists.'],
   [37, 'INVALID_PARTITIONS', false, 'The number of partitions is invalid.'],
-  [38, 'INVALID_REPLICATION_FACTOR', false, 'The replication factor is below 1 or above the number of brokers.'],
+  [
+    38,
+    'INVALID_REPLICATION_FACTOR',
+    false,
+    'The replication factor is below 1 or above the number of brokers.',
+  ],
   [39, 'INVALID_REPLICA_ASSIGNMENT', false, 'The replica assignment is invalid.'],
   [40, 'INVALID_CONFIG', false, 'The configuration is invalid.'],
   [41, 'NOT_CONTROLLER', true, 'This broker is not the controller.'],
@@ -54,11 +79,26 @@ const rows = [
   [46, 'DUPLICATE_SEQUENCE_NUMBER', false, 'The sequence number was used before.'],
   [47, 'INVALID_PRODUCER_EPOCH', false, 'A producer with a newer epoch took over.'],
   [48, 'INVALID_TXN_STATE', false, 'The producer is in a state that does not allow this.'],
-  [49, 'INVALID_PRODUCER_ID_MAPPING', false, 'The producer id does not belong to this transactional id.'],
-  [50, 'INVALID_TRANSACTION_TIMEOUT', false, 'The transaction timeout is larger than the broker allows.'],
+  [
+    49,
+    'INVALID_PRODUCER_ID_MAPPING',
+    false,
+    'The producer id does not belong to this transactional id.',
+  ],
+  [
+    50,
+    'INVALID_TRANSACTION_TIMEOUT',
+    false,
+    'The transaction timeout is larger than the broker allows.',
+  ],
   [51, 'CONCURRENT_TRANSACTIONS', true, 'The previous transaction is still being completed.'],
   [52, 'TRANSACTION_COORDINATOR_FENCED', false, 'A newer transaction coordinator took over.'],
-  [53, 'TRANSACTIONAL_ID_AUTHORIZATION_FAILED', false, 'Transactions are not available to this producer.'],
+  [
+    53,
+    'TRANSACTIONAL_ID_AUTHORIZATION_FAILED',
+    false,
+    'Transactions are not available to this producer.',
+  ],
   [54, 'SECURITY_DISABLED', false, 'There is no authorizer.'],
   [55, 'OPERATION_NOT_ATTEMPTED', false, 'Another part of the request failed first.'],
   [56, 'KAFKA_STORAGE_ERROR', true, 'The disk failed.'],
@@ -75,7 +115,12 @@ const rows = [
   [73, 'TOPIC_DELETION_DISABLED', false, 'Topics cannot be deleted here (delete.topic.enable).'],
   [74, 'FENCED_LEADER_EPOCH', true, 'The leader epoch is older than that of the broker.'],
   [75, 'UNKNOWN_LEADER_EPOCH', true, 'The leader epoch is newer than that of the broker.'],
-  [76, 'UNSUPPORTED_COMPRESSION_TYPE', false, 'This version of the API cannot carry this compression type.'],
+  [
+    76,
+    'UNSUPPORTED_COMPRESSION_TYPE',
+    false,
+    'This version of the API cannot carry this compression type.',
+  ],
   [78, 'OFFSET_NOT_AVAILABLE', true, 'The offset is not known yet after a change of leader.'],
   [79, 'MEMBER_ID_REQUIRED', false, 'The group wants a member id first.'],
   [80, 'PREFERRED_LEADER_NOT_AVAILABLE', true, 'The preferred leader is not available.'],
@@ -102,7 +147,10 @@ const rows = [
 ] as const satisfies readonly Row[]
 
 type Name = (typeof rows)[number][1]
-type CodeOf<N extends Name> = Extract<(typeof rows)[number], readonly [number, N, boolean, string]>[0]
+type CodeOf<N extends Name> = Extract<
+  (typeof rows)[number],
+  readonly [number, N, boolean, string]
+>[0]
 
 /** Error codes by name. */
 export const ErrorCode = Object.fromEntries(rows.map(([code, name]) => [name, code])) as {
