@@ -5,7 +5,10 @@
  * Record payloads may be left out: each one's place is noted in `cuts`, and whoever sends the
  * message inserts `payloadBytes` there. Fields declared as holes are noted in `holes`.
  */
-import type { RecordsInput } from './schema.ts'
+import type { RecordsInput, UnknownTaggedField } from './schema.ts'
+
+/** Strings are no longer than this, also where their length is a varint. */
+const STRING_BYTES_MAX = 0x7fff
 
 const TWO_32 = 4294967296
 
@@ -124,6 +127,7 @@ export class MessageWriter {
       return
     }
     const bytes = Buffer.byteLength(value)
+    if (bytes > STRING_BYTES_MAX) throw new RangeError(`a string of ${bytes} bytes`)
     if (compact) this.unsignedVarint(bytes + 1)
     else this.int16(bytes)
     const at = this.room(bytes)
@@ -163,6 +167,33 @@ export class MessageWriter {
   raw(bytes: Uint8Array): void {
     const at = this.room(bytes.length)
     this.buffer.set(bytes, at)
+  }
+
+  /**
+   * Writes those of `fields` from the index `from` on whose tag is below `tag`, and returns the
+   * index behind them. Throws RangeError if the tag is there too, as tags must ascend.
+   */
+  unknownTaggedFields(
+    fields: readonly UnknownTaggedField[] | undefined,
+    from: number,
+    tag: number,
+  ): number {
+    if (fields === undefined) return 0
+    let index = from
+    for (; index < fields.length; index += 1) {
+      const field = fields[index] as UnknownTaggedField
+      if (field.tag > tag) break
+      if (field.tag === tag) throw new RangeError(`two tagged fields with the tag ${tag}`)
+      this.unsignedVarint(field.tag)
+      this.unsignedVarint(field.bytes.length)
+      this.raw(field.bytes)
+    }
+    return index
+  }
+
+  /** Writes an int32 at a position already written. */
+  patchInt32(position: number, value: number): void {
+    this.buffer.writeInt32BE(value, position)
   }
 
   /** Puts the size of everything behind `start` in front of it, as an unsigned varint. */
