@@ -1,84 +1,152 @@
-/** What this broker believes of the cluster: topics, partitions, brokers. Main thread. */
+/**
+ * What this broker believes of the cluster: brokers, topics, leaders. Filled from the registry,
+ * read by every request without waiting and without allocating.
+ *
+ * Main thread only. Holds nothing that cannot be read anew from the registry.
+ */
+import type { BrokerEndpoint, BrokerImage, PartitionImage, TopicImage } from './topic-image.ts'
 
-export interface PartitionImage {
-  readonly partition: number
-  readonly leader: number
-  readonly leaderEpoch: number
-  readonly replicas: readonly number[]
-  readonly isr: readonly number[]
-}
-
-export interface TopicImage {
-  readonly name: string
-  /** 22 characters of URL-safe base64. */
-  readonly topicId: string
-  /** Ordered by number, without gaps. */
-  readonly partitions: readonly PartitionImage[]
-}
-
-export interface BrokerImage {
-  readonly id: number
-  readonly rack: string | null
-  /** By listener name. */
-  readonly endpoints: ReadonlyMap<string, { readonly host: string; readonly port: number }>
-}
+const NO_BROKERS: readonly number[] = []
 
 export class MetadataCache {
+  readonly clusterId: string
+  #controllerId = -1
+  #brokers = new Map<number, BrokerImage>()
+  #sortedBrokers: readonly BrokerImage[] = []
   readonly #topics = new Map<string, TopicImage>()
-  readonly #names = new Map<string, string>()
-  readonly #brokers = new Map<number, BrokerImage>()
-  clusterId = ''
-  /** -1 while there is none. */
-  controllerId = -1
+  readonly #topicsById = new Map<string, TopicImage>()
+  /** null after a change of the set of topics. */
+  #sortedTopicNames: readonly string[] | null = []
+  #partitionCount = 0
+  #generation = 0
 
-  topic(name: string): TopicImage | undefined {
-    return this.#topics.get(name)
+  constructor(options: { readonly clusterId: string }) {
+    this.clusterId = options.clusterId
   }
 
-  topicById(topicId: string): TopicImage | undefined {
-    const name = this.#names.get(topicId)
-    return name === undefined ? undefined : this.#topics.get(name)
+  /** Grows with every change, so that answers made from the cache can be kept until then. */
+  get generation(): number {
+    return this.#generation
   }
 
-  get topics(): IterableIterator<TopicImage> {
-    return this.#topics.values()
+  /** −1 if there is none. */
+  get controllerId(): number {
+    return this.#controllerId
+  }
+
+  /** Live brokers by id. */
+  get brokers(): readonly BrokerImage[] {
+    return this.#sortedBrokers
   }
 
   get topicCount(): number {
     return this.#topics.size
   }
 
-  get brokers(): IterableIterator<BrokerImage> {
-    return this.#brokers.values()
+  get partitionCount(): number {
+    return this.#partitionCount
   }
 
-  broker(id: number): BrokerImage | undefined {
-    return this.#brokers.get(id)
+  broker(brokerId: number): BrokerImage | undefined {
+    return this.#brokers.get(brokerId)
   }
 
-  get brokerCount(): number {
-    return this.#brokers.size
+  isAlive(brokerId: number): boolean {
+    return this.#brokers.has(brokerId)
   }
 
-  putTopic(topic: TopicImage): void {
-    const before = this.#topics.get(topic.name)
-    if (before !== undefined) this.#names.delete(before.topicId)
-    this.#topics.set(topic.name, topic)
-    this.#names.set(topic.topicId, topic.name)
+  /** Where clients of a listener reach a live broker. */
+  endpoint(brokerId: number, listenerName: string): BrokerEndpoint | undefined {
+    return this.#brokers.get(brokerId)?.endpoints.get(listenerName)
   }
 
-  removeTopic(name: string): void {
-    const topic = this.#topics.get(name)
-    if (topic === undefined) return
+  topic(name: string): TopicImage | undefined {
+    return this.#topics.get(name)
+  }
+
+  topicById(topicId: string): TopicImage | undefined {
+    return this.#topicsById.get(topicId)
+  }
+
+  partition(topic: string, partition: number): PartitionImage | undefined {
+    return this.#topics.get(topic)?.partitions[partition]
+  }
+
+  topics(): IterableIterator<TopicImage> {
+    return this.#topics.values()
+  }
+
+  /** In the order of UTF-16 code units, as Java sorts strings. */
+  topicNames(): readonly string[] {
+    this.#sortedTopicNames ??= [...this.#topics.keys()].sort()
+    return this.#sortedTopicNames
+  }
+
+  setController(controllerId: number): void {
+    this.#controllerId = controllerId
+    this.#generation += 1
+  }
+
+  /** Replaces the list of live brokers. */
+  setBrokers(brokers: Iterable<BrokerImage>): void {
+    this.#brokers = new Map([...brokers].map((broker) => [broker.brokerId, broker]))
+    this.#sortedBrokers = [...this.#brokers.values()].sort((a, b) => a.brokerId - b.brokerId)
+    for (const topic of [...this.#topics.values()]) this.#store(this.#withOfflineReplicas(topic))
+    this.#generation += 1
+  }
+
+  /** Adds a topic, or replaces what was known of it; returns what is now believed. */
+  putTopic(image: TopicImage): TopicImage {
+    const old = this.#topics.get(image.name)
+    if (old === undefined) this.#sortedTopicNames = null
+    else if (old.topicId !== image.topicId) this.#topicsById.delete(old.topicId)
+    this.#partitionCount += image.partitions.length - (old?.partitions.length ?? 0)
+    const current = this.#withOfflineReplicas(image)
+    this.#store(current)
+    this.#generation += 1
+    return current
+  }
+
+  /** Replaces one partition of a known topic. */
+  putPartition(image: PartitionImage): void {
+    const topic = this.#topics.get(image.topic)
+    if (topic === undefined || image.partition >= topic.partitions.length) return
+    this.putTopic({ ...topic, partitions: topic.partitions.with(image.partition, image) })
+  }
+
+  removeTopic(name: string): TopicImage | undefined {
+    const old = this.#topics.get(name)
+    if (old === undefined) return undefined
     this.#topics.delete(name)
-    this.#names.delete(topic.topicId)
+    this.#topicsById.delete(old.topicId)
+    this.#sortedTopicNames = null
+    this.#partitionCount -= old.partitions.length
+    this.#generation += 1
+    return old
   }
 
-  putBroker(broker: BrokerImage): void {
-    this.#brokers.set(broker.id, broker)
+  #store(image: TopicImage): void {
+    this.#topics.set(image.name, image)
+    this.#topicsById.set(image.topicId, image)
   }
 
-  removeBroker(id: number): void {
-    this.#brokers.delete(id)
+  #withOfflineReplicas(topic: TopicImage): TopicImage {
+    let isChanged = false
+    const partitions = topic.partitions.map((partition) => {
+      const offlineReplicas = this.#offlineAmong(partition.replicas)
+      if (sameNumbers(offlineReplicas, partition.offlineReplicas)) return partition
+      isChanged = true
+      return { ...partition, offlineReplicas }
+    })
+    return isChanged ? { ...topic, partitions } : topic
   }
+
+  #offlineAmong(replicas: readonly number[]): readonly number[] {
+    if (replicas.every((id) => this.#brokers.has(id))) return NO_BROKERS
+    return replicas.filter((id) => !this.#brokers.has(id))
+  }
+}
+
+function sameNumbers(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((value, i) => value === b[i])
 }
