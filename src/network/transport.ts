@@ -18,7 +18,7 @@ const PULL_BYTES = 256 * 1024
 export interface TransportEvents {
   readonly handle: RequestHandler
   /** A produce request failed in part: its answer must be encoded from its results. */
-  readonly result: (connection: Connection, sequence: number) => void
+  readonly result: (connection: Connection, sequence: number, apiVersion: number) => void
   /** A row that somebody waits for has moved. */
   readonly advanced: (row: number) => void
   readonly storageError: (row: number, errno: number) => void
@@ -172,7 +172,9 @@ export class Transport {
           break
         case EventKind.RESULT: {
           const connection = this.#connections.get(a)
-          if (connection !== undefined) this.#events?.result(connection, b)
+          if (connection !== undefined) {
+            this.#events?.result(connection, b, rows[at + 3] as number)
+          }
           break
         }
         case EventKind.ADVANCED:

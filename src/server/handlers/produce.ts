@@ -201,9 +201,8 @@ export class ProduceHandler {
   }
 
   /** A shard could not append everything: encodes the answer from the results. */
-  handleResult(connection: Connection, sequence: number, frame: Pick<Frame, 'apiVersion'>): void {
+  handleResult(connection: Connection, sequence: number, version: number): void {
     const { responder } = this.#services
-    const version = frame.apiVersion
     let bytes = addon.requestHead(responder.transport, connection.id, sequence, this.#answer)
     while (bytes === -3) {
       this.#answer = Buffer.allocUnsafeSlow(this.#answer.length * 2)
