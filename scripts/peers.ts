@@ -36,13 +36,13 @@ export const mavenSets = {
     'io.dropwizard.metrics:metrics-core:4.1.12.1',
     'org.xerial.snappy:snappy-java:1.1.10.5',
   ],
-  'kafka-0.8.2': ['org.apache.kafka:kafka_2.11:0.8.2.2', 'org.slf4j:slf4j-nop:1.7.36'],
+  'kafka-0.8.2': ['org.apache.kafka:kafka_2.11:0.8.2.2'],
   'kafka-clients-0.10.2': clientSet('0.10.2.2', '1.7.36'),
   'kafka-clients-1.1': clientSet('1.1.1', '1.7.36'),
   'kafka-clients-2.8': clientSet('2.8.2', '1.7.36'),
   'kafka-clients-3.9': clientSet('3.9.1', '1.7.36'),
   'kafka-clients-4.1': clientSet('4.1.1', '1.7.36'),
-  'kafka-clients-newest': clientSet('4.4.0', '2.0.17'),
+  'kafka-clients-newest': clientSet('4.4.0', '1.7.36'),
 } as const satisfies Record<string, readonly string[]>
 
 export const pythonPackages = [
