@@ -72,6 +72,8 @@ export interface Client {
 
 export class Driver implements Client {
   readonly name: string
+  /** Called when the program has ended after disposal. */
+  onClose: (() => void) | null = null
   readonly #child: ChildProcessWithoutNullStreams
   readonly #waiting: ((line: string) => void)[] = []
   readonly #closed: Promise<void>
@@ -152,5 +154,6 @@ export class Driver implements Client {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.stdin.end()
     await this.#closed
+    this.onClose?.()
   }
 }
