@@ -3,20 +3,13 @@
  * messages of ours in every version and must encode the same bytes. Also our table of errors.
  */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import fc from 'fast-check'
 import { APIS } from '../../src/protocol/apis.ts'
 import { ErrorCode, errorOf } from '../../src/protocol/error-codes.ts'
 import { type ApiSchema, parseVersions } from '../../src/protocol/schema.ts'
-import {
-  KAFKA_CLIENTS_VERSIONS,
-  type KafkaClientsVersion,
-  kafkaClientsClassPath,
-  kafkaClientsJar,
-  messageDefinitions,
-} from '../support/kafka-clients-jar.ts'
+import { jarToRun, runJava } from '../support/java-program.ts'
+import { KAFKA_CLIENTS_VERSIONS, messageDefinitions } from '../support/kafka-clients-jar.ts'
 import {
   arbitraryStruct,
   DIRECTIONS,
@@ -28,35 +21,6 @@ import {
 
 const MESSAGES_EACH = 25
 const SEED = Number(process.env['SHARDLOG_SEED'] ?? Date.now() % 2 ** 31)
-
-/** The sources stay where they are written; only what tsc makes goes to `dist/`. */
-const JAVA = join(import.meta.dirname, '../../../test/support/java')
-
-/** A jar and a Java to run it, or null after the test was skipped; with CI=true a failure. */
-function jarToRun(t: TestContext, version: KafkaClientsVersion): string | null {
-  const jar = kafkaClientsJar(version)
-  const missing =
-    jar === null
-      ? `kafka-clients ${version} is not here`
-      : spawnSync('java', ['-version']).error && 'java is not here'
-  if (!missing) return jar
-  if (process.env['CI'] === 'true') assert.fail(missing)
-  t.skip(missing)
-  return null
-}
-
-function runJava(jar: string, program: string, input: Buffer): Buffer {
-  const args = ['-Xshare:auto', '-XX:TieredStopAtLevel=1', '-cp', kafkaClientsClassPath(jar)]
-  const result = spawnSync('java', [...args, join(JAVA, program)], {
-    input,
-    maxBuffer: 1 << 28,
-    timeout: 120_000,
-  })
-  // A program that fails to start closes its input too: what it says is the better error.
-  if (result.error && !result.stderr?.length) throw result.error
-  assert.equal(result.status, 0, result.stderr.toString())
-  return result.stdout
-}
 
 interface Sample {
   readonly api: ApiSchema

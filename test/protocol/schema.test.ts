@@ -6,7 +6,7 @@
  * changes as later versions lose the field.
  */
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { APIS, apiByKey } from '../../src/protocol/apis.ts'
 import {
   type ApiSchema,
@@ -15,6 +15,7 @@ import {
   inVersions,
   parseVersions,
 } from '../../src/protocol/schema.ts'
+import { skipOrFail } from '../support/java-program.ts'
 import {
   type FieldDefinition,
   KAFKA_CLIENTS_VERSIONS,
@@ -133,11 +134,6 @@ function compare(
     }
   }
   return shared
-}
-
-function skipOrFail(t: TestContext, reason: string): void {
-  if (process.env['CI'] === 'true') assert.fail(reason)
-  t.skip(reason)
 }
 
 test('every field of every version is as Kafka defines it', (t) => {
