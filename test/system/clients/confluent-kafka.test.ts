@@ -1,0 +1,13 @@
+/** librdkafka, through confluent-kafka for Python, against the running broker. */
+import { join } from 'node:path'
+import { Driver } from '../../support/driver.ts'
+import { peer } from '../../support/peers.ts'
+import { clientSources, modernTraits, testClient } from './scenario.ts'
+
+testClient({
+  ...modernTraits,
+  name: 'confluent-kafka',
+  needs: ['python'],
+  start: (bootstrap) =>
+    new Driver(peer('python'), ['-B', join(clientSources, 'python', 'confluent.py'), bootstrap]),
+})
