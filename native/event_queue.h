@@ -20,7 +20,7 @@ enum class EventKind : int {
   kFrame = 1,        // connection, sequence, frame bytes, api key << 16 | version, correlation id
   kOpened = 2,       // connection, listener
   kClosed = 3,       // connection, reason (CloseReason), errno
-  kResult = 4,       // connection, sequence: a produce answer that JavaScript must encode
+  kResult = 4,       // connection, sequence, api version: a produce answer that JavaScript must encode
   kAdvanced = 5,     // published row whose log end or high watermark moved while waited for
   kOutput = 6,       // connection (piped) that has bytes to pull
   kStorageError = 7, // published row, errno

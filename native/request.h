@@ -54,6 +54,7 @@ class Request {
 
   Connection* connection() const { return connection_; }
   uint64_t sequence() const { return sequence_; }
+  int16_t api_version() const { return api_version_; }
   FrameBuffer& frame() { return frame_; }
 
   /// The dispatcher and every slice hold the frame; the last to let go frees it.
@@ -90,6 +91,7 @@ class Request {
  private:
   Connection* const connection_;
   const uint64_t sequence_;
+  const int16_t api_version_;
   FrameBuffer frame_;
   size_t frame_bytes_;
   std::atomic<int32_t> references_{1};

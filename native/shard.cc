@@ -346,7 +346,7 @@ bool Shard::record_result(Slice& slice, const SliceResult& result, EventQueue& m
     connection->fail(CloseReason::kFailedAppend);
   } else {
     main.post(EventKind::kResult, static_cast<double>(connection->id()),
-              static_cast<double>(request->sequence()));
+              static_cast<double>(request->sequence()), request->api_version());
   }
   return false;
 }

@@ -10,7 +10,7 @@ export const EventKind = {
   OPENED: 2,
   /** connection, reason, errno */
   CLOSED: 3,
-  /** connection, sequence: a produce answer that must be encoded here */
+  /** connection, sequence, api version: a produce answer that must be encoded here */
   RESULT: 4,
   /** published row whose log end or high watermark moved while somebody waited for it */
   ADVANCED: 5,

@@ -3,6 +3,7 @@
  * `new Function` on first use. Names in the source come from our own tables only. The source ends
  * in a `sourceURL`, so that profiles and stack traces name it.
  */
+import { ErrorCode, KafkaError } from './error-codes.ts'
 import { MalformedMessageError, MessageReader } from './message-reader.ts'
 import type { MessageWriter } from './message-writer.ts'
 import type {
@@ -22,12 +23,6 @@ import { inVersions, ZERO_UUID } from './schema.ts'
 
 type DecodeFunction = (reader: MessageReader) => unknown
 type EncodeFunction = (writer: MessageWriter, value: unknown) => void
-
-/** A tagged field that no table knows; kept so that it can be written again. */
-export interface UnknownTaggedField {
-  readonly tag: number
-  readonly bytes: Buffer
-}
 
 function defaultSource(field: Field): string {
   if (field.default !== undefined) {
@@ -49,7 +44,6 @@ function defaultSource(field: Field): string {
     case 'array':
       return '[]'
     case 'struct': {
-      if (field.nullable !== undefined) return 'null'
       const members = Object.entries(field.fields ?? {})
       return `{ ${members.map(([name, member]) => `${name}: ${defaultSource(member)}`).join(', ')} }`
     }
@@ -58,20 +52,69 @@ function defaultSource(field: Field): string {
   }
 }
 
+/** Bytes that a value takes at the least, so that an announced count can be held against what is left. */
+function bytesMin(of: Primitive | Fields, version: number, flexible: boolean): number {
+  if (typeof of === 'string') {
+    switch (of) {
+      case 'bool':
+      case 'int8':
+        return 1
+      case 'int16':
+      case 'uint16':
+        return 2
+      case 'int32':
+      case 'uint32':
+        return 4
+      case 'int64':
+      case 'int64exact':
+      case 'float64':
+        return 8
+      case 'uuid':
+        return 16
+      case 'string':
+        return flexible ? 1 : 2
+      default:
+        return flexible ? 1 : 4
+    }
+  }
+  // The tagged-field section is a byte at least.
+  let bytes = flexible ? 1 : 0
+  for (const field of Object.values(of)) {
+    if (placeOf(field, version) !== 'plain') continue
+    if (field.type === 'array') bytes += flexible ? 1 : 4
+    else if (field.type !== 'struct') bytes += bytesMin(field.type, version, flexible)
+    else if (inVersions(version, field.nullable)) bytes += 1
+    else bytes += bytesMin(field.fields ?? {}, version, flexible)
+  }
+  return bytes
+}
+
 /** Whether a field is in a version, and as a tagged field. */
 function placeOf(field: Field, version: number): 'absent' | 'plain' | 'tagged' {
   if (!inVersions(version, field.versions)) return 'absent'
   return field.tag !== undefined && inVersions(version, field.tagged) ? 'tagged' : 'plain'
 }
 
+interface TaggedField {
+  readonly tag: number
+  /** Name of the variable that says whether it is written. */
+  readonly present: string
+  readonly write: string
+}
+
+/** Writes the source of one message in one version. */
 class Source {
   readonly #version: number
   readonly #flexible: boolean
+  /** Refuse to encode what the version cannot carry, instead of leaving it out. */
+  readonly #strict: boolean
   #variables = 0
+  #insideTag = false
 
-  constructor(version: number, flexible: boolean) {
-    this.#version = version
-    this.#flexible = flexible
+  constructor(options: { version: number; flexible: boolean; strict: boolean }) {
+    this.#version = options.version
+    this.#flexible = options.flexible
+    this.#strict = options.strict
   }
 
   #variable(name: string): string {
@@ -87,7 +130,7 @@ class Source {
       case 'bytes':
         return nullable ? `r.nullableBytes(${compact})` : `r.bytes(${compact})`
       case 'records':
-        return `r.records(${compact})`
+        return nullable ? `r.nullableRecords(${compact})` : `r.records(${compact})`
       default:
         return `r.${type}()`
     }
@@ -111,7 +154,7 @@ class Source {
         ? `${target} = null`
         : `throw new Malformed('null where an array must be')`
       return (
-        `const ${count} = r.arrayLength(${this.#flexible});` +
+        `const ${count} = r.arrayLength(${this.#flexible}, ${bytesMin(of, this.#version, this.#flexible)});` +
         `if (${count} < 0) { ${none}; } else { const ${list} = [];` +
         `for (let ${index} = 0; ${index} < ${count}; ${index} += 1) {${read}${list}.push(${element});}` +
         `${target} = ${list}; }`
@@ -152,8 +195,7 @@ class Source {
         `let ${unknown}; for (let ${count} = r.unsignedVarint(); ${count} > 0; ${count} -= 1) {` +
           `const tag = r.unsignedVarint(), size = r.unsignedVarint(), from = r.need(size);` +
           `const ${end} = r.at; r.at = from; switch (tag) { ${tagged.join('')}` +
-          `default: (${unknown} ??= []).push({ tag, bytes: Buffer.from(r.buffer.subarray(from, ${end})) });` +
-          ` r.at = ${end}; }` +
+          `default: (${unknown} ??= []).push(r.unknownTaggedField(tag, from, ${end})); }` +
           `if (r.at !== ${end}) throw new Malformed('a tagged field of another size than it says'); }`,
       )
     }
@@ -198,72 +240,104 @@ class Source {
       if (!nullable) return this.#writeStruct(fields, value)
       return `if (${value} === null) { w.int8(-1); } else { w.int8(1); ${this.#writeStruct(fields, value)} }`
     }
+    if (this.#insideTag && (field.hole || field.type === 'records')) {
+      // What is noted in a tagged field would move when its size is put in front of it.
+      throw new Error('a tagged field with holes or records')
+    }
     const hole = field.hole ? 'w.hole();' : ''
     if (nullable || field.nullable === undefined) {
       return hole + this.#writePrimitive(field.type, value)
     }
+    // Nullable in other versions only: a null here is the empty value.
     const empty = field.type === 'string' ? "''" : 'EMPTY'
     return hole + this.#writePrimitive(field.type, `(${value} ?? ${empty})`)
   }
 
+  /** An expression that tells whether a value that is not undefined is the field's default. */
   #isDefault(field: Field, value: string): string {
-    if (field.type === 'array') {
-      return field.default === null ? `${value} === null` : `(${value} !== null && ${value}.length === 0)`
+    if (field.default === null) return `${value} === null`
+    switch (field.type) {
+      case 'array':
+      case 'bytes':
+        return `(${value} !== null && ${value}.length === 0)`
+      case 'struct': {
+        const members = Object.entries(field.fields ?? {}).map(([name, member]) => {
+          const of = `${value}.${name}`
+          return `(${of} === undefined || ${this.#isDefault(member, of)})`
+        })
+        return `(${value} !== null && ${members.join(' && ')})`
+      }
+      case 'records':
+        return `${value} === null`
+      default:
+        return `${value} === ${defaultSource(field)}`
     }
-    if (field.type === 'struct') {
-      if (field.nullable !== undefined) return `${value} === null`
-      return `(${value} === null || isDefaultStruct(${value}, ${JSON.stringify(this.#defaults(field.fields ?? {}))}))`
-    }
-    if (field.type === 'bytes' && field.default === undefined) {
-      return `(${value} !== null && ${value}.length === 0)`
-    }
-    return `${value} === ${defaultSource(field)}`
   }
 
-  #defaults(fields: Fields): Record<string, unknown> {
-    const defaults: Record<string, unknown> = {}
-    for (const [name, field] of Object.entries(fields)) {
-      if (field.type === 'array') defaults[name] = []
-      else if (field.default !== undefined) defaults[name] = field.default
-      else if (field.type === 'string') defaults[name] = ''
-      else if (field.type === 'bool') defaults[name] = false
-      else defaults[name] = 0
+  #refuseUnlessDefault(name: string, field: Field, value: string): string {
+    const of = `${value}.${name}`
+    return (
+      `if (${of} !== undefined && !(${this.#isDefault(field, of)})) ` +
+      `throw new UnsupportedField('${name}', ${this.#version});`
+    )
+  }
+
+  #writeTaggedFields(tagged: readonly TaggedField[], value: string): string {
+    const count = this.#variable('c')
+    const written = this.#variable('u')
+    const extra = `${value}.unknownTaggedFields`
+    const lines = [`let ${count} = ${extra} === undefined ? 0 : ${extra}.length;`]
+    for (const { present } of tagged) lines.push(`if (${present}) ${count} += 1;`)
+    lines.push(`w.unsignedVarint(${count});`)
+    if (tagged.length === 0) {
+      lines.push(`if (${count} > 0) w.unknownTaggedFields(${extra}, 0, Infinity);`)
+      return lines.join('\n')
     }
-    return defaults
+    lines.push(`if (${count} > 0) { let ${written} = 0;`)
+    for (const { tag, present, write } of tagged) {
+      const start = this.#variable('s')
+      lines.push(
+        `if (${present}) { ${written} = w.unknownTaggedFields(${extra}, ${written}, ${tag});` +
+          `w.unsignedVarint(${tag}); const ${start} = w.at; ${write} w.prefixSize(${start}); }`,
+      )
+    }
+    lines.push(`w.unknownTaggedFields(${extra}, ${written}, Infinity); }`)
+    return lines.join('\n')
   }
 
   #writeStruct(fields: Fields, value: string): string {
     const lines: string[] = []
-    const tagged: [number, string][] = []
+    const tagged: TaggedField[] = []
     for (const [name, field] of Object.entries(fields)) {
       const place = placeOf(field, this.#version)
-      if (place === 'absent') continue
-      const variable = this.#variable('v')
-      const read = `const ${variable} = ${value}.${name} === undefined ? ${defaultSource(field)} : ${value}.${name};`
-      if (place === 'plain') {
-        lines.push(`${read}${this.#writeField(field, variable)}`)
-      } else {
-        const start = this.#variable('s')
-        lines.push(read)
-        tagged.push([
-          field.tag as number,
-          `if (!(${this.#isDefault(field, variable)})) { w.unsignedVarint(${field.tag}); const ${start} = w.at;` +
-            `${this.#writeField(field, variable)} w.prefixSize(${start}); }`,
-        ])
-        lines.push(`if (!(${this.#isDefault(field, variable)})) COUNT += 1;`)
+      if (place === 'absent') {
+        if (this.#strict && !field.ignorable) {
+          lines.push(this.#refuseUnlessDefault(name, field, value))
+        }
+        continue
       }
+      const variable = this.#variable('v')
+      if (place === 'plain') {
+        lines.push(
+          `const ${variable} = ${value}.${name} === undefined ? ${defaultSource(field)} : ${value}.${name};` +
+            this.#writeField(field, variable),
+        )
+        continue
+      }
+      const present = this.#variable('p')
+      lines.push(
+        `const ${variable} = ${value}.${name}, ` +
+          `${present} = ${variable} !== undefined && !(${this.#isDefault(field, variable)});`,
+      )
+      const outer = this.#insideTag
+      this.#insideTag = true
+      tagged.push({ tag: field.tag as number, present, write: this.#writeField(field, variable) })
+      this.#insideTag = outer
     }
     if (!this.#flexible) return lines.join('\n')
-    const count = this.#variable('c')
-    const extra = `${value}.unknownTaggedFields`
-    tagged.sort((a, b) => a[0] - b[0])
-    const body = lines.join('\n').replaceAll('COUNT', count)
-    return (
-      `let ${count} = ${extra} === undefined ? 0 : ${extra}.length;${body}` +
-      `w.unsignedVarint(${count});${tagged.map(([, source]) => source).join('')}` +
-      `if (${extra} !== undefined) for (const field of ${extra}) {` +
-      ` w.unsignedVarint(field.tag); w.unsignedVarint(field.bytes.length); w.raw(field.bytes); }`
-    )
+    tagged.sort((a, b) => a.tag - b.tag)
+    lines.push(this.#writeTaggedFields(tagged, value))
+    return lines.join('\n')
   }
 
   decoder(fields: Fields): string {
@@ -275,147 +349,202 @@ class Source {
   }
 }
 
-function isDefaultStruct(value: Record<string, unknown>, defaults: Record<string, unknown>): boolean {
-  for (const [name, normal] of Object.entries(defaults)) {
-    const actual = value[name]
-    if (actual === undefined) continue
-    if (Array.isArray(normal)) {
-      if (!Array.isArray(actual) || actual.length > 0) return false
-    } else if (actual !== normal) {
-      return false
-    }
-  }
-  return true
-}
-
 const EMPTY = Buffer.alloc(0)
 
-function compileDecoder(name: string, fields: Fields, version: number, flexible: boolean) {
-  const source = new Source(version, flexible).decoder(fields)
+class UnsupportedField extends KafkaError {
+  constructor(field: string, version: number) {
+    super(ErrorCode.UNSUPPORTED_VERSION, `version ${version} cannot carry the field ${field}`)
+  }
+}
+
+/** One direction of an API, or a bare message. */
+interface Target {
+  readonly name: string
+  readonly fields: Fields
+  readonly strict: boolean
+}
+
+function sourceOf(target: Target, flexible: string, version: number): Source {
+  return new Source({
+    version,
+    flexible: inVersions(version, flexible),
+    strict: target.strict,
+  })
+}
+
+function compileDecoder(target: Target, flexible: string, version: number): DecodeFunction {
+  const source = sourceOf(target, flexible, version).decoder(target.fields)
   const make = new Function(
     'Malformed',
     'EMPTY',
-    'Buffer',
-    `${source}\n//# sourceURL=protocol/${name}.v${version}.decode.js`,
+    `${source}\n//# sourceURL=protocol/${target.name}.v${version}.decode.js`,
   )
-  return make(MalformedMessageError, EMPTY, Buffer) as DecodeFunction
+  return make(MalformedMessageError, EMPTY) as DecodeFunction
 }
 
-function compileEncoder(name: string, fields: Fields, version: number, flexible: boolean) {
-  const source = new Source(version, flexible).encoder(fields)
+function compileEncoder(target: Target, flexible: string, version: number): EncodeFunction {
+  const source = sourceOf(target, flexible, version).encoder(target.fields)
   const make = new Function(
     'EMPTY',
-    'isDefaultStruct',
-    `${source}\n//# sourceURL=protocol/${name}.v${version}.encode.js`,
+    'UnsupportedField',
+    `${source}\n//# sourceURL=protocol/${target.name}.v${version}.encode.js`,
   )
-  return make(EMPTY, isDefaultStruct) as EncodeFunction
+  return make(EMPTY, UnsupportedField) as EncodeFunction
+}
+
+function requestOf(api: ApiSchema): Target {
+  return { name: `${api.name}Request`, fields: api.request, strict: true }
+}
+
+/** A broker fills in what it knows; what an old version lacks is left out. */
+function responseOf(api: ApiSchema): Target {
+  return { name: `${api.name}Response`, fields: api.response, strict: false }
+}
+
+function messageOf(message: MessageSchema): Target {
+  return { name: message.name, fields: message.fields, strict: true }
 }
 
 const decoders = new WeakMap<Fields, DecodeFunction[]>()
 const encoders = new WeakMap<Fields, EncodeFunction[]>()
 
-function cached<F>(
-  cache: WeakMap<Fields, F[]>,
-  fields: Fields,
-  version: number,
-  compile: () => F,
-): F {
+function remember<F>(cache: WeakMap<Fields, F[]>, fields: Fields, version: number, made: F): F {
   let versions = cache.get(fields)
   if (versions === undefined) {
     versions = []
     cache.set(fields, versions)
   }
-  let compiled = versions[version]
-  if (compiled === undefined) {
-    compiled = compile()
-    versions[version] = compiled
-  }
-  return compiled
+  versions[version] = made
+  return made
 }
 
-/** Source of a codec, for `npm run protocol:dump`. */
+/** Versions come off the wire: a codec of a version that the table lacks is never made. */
+function checkVersion(schema: ApiSchema | MessageSchema, version: number): void {
+  if (!inVersions(version, schema.versions)) {
+    throw new KafkaError(ErrorCode.UNSUPPORTED_VERSION, `${schema.name} has no version ${version}`)
+  }
+}
+
+/** Source of a decoder and an encoder, for `npm run protocol:dump`. */
 export function codecSource(
   api: ApiSchema,
   direction: 'request' | 'response',
   version: number,
 ): string {
-  const source = new Source(version, isFlexible(api, version))
-  return `${source.decoder(api[direction])}\n\n${source.encoder(api[direction])}\n`
+  checkVersion(api, version)
+  const target = direction === 'request' ? requestOf(api) : responseOf(api)
+  const source = sourceOf(target, api.flexible, version)
+  return `${source.decoder(target.fields)}\n\n${source.encoder(target.fields)}\n`
 }
 
+/** Whether a version has compact lengths and tagged fields (KIP-482). */
 export function isFlexible(schema: { readonly flexible: string }, version: number): boolean {
   return inVersions(version, schema.flexible)
 }
 
 const sharedReader = new MessageReader()
 
-/** Decodes from `reader.at` on; what follows the message stays unread. Throws MalformedMessageError. */
+/**
+ * Decodes the body of a request from `reader.at` on; what follows it stays unread.
+ * Throws MalformedMessageError, or KafkaError for a version that the table lacks.
+ */
 export function decodeRequest<A extends ApiSchema>(
   api: A,
   version: number,
   reader: MessageReader,
 ): RequestOf<A> {
-  const decode = cached(decoders, api.request, version, () =>
-    compileDecoder(`${api.name}Request`, api.request, version, isFlexible(api, version)),
-  )
+  let decode = decoders.get(api.request)?.[version]
+  if (decode === undefined) {
+    checkVersion(api, version)
+    const made = compileDecoder(requestOf(api), api.flexible, version)
+    decode = remember(decoders, api.request, version, made)
+  }
   return decode(reader) as RequestOf<A>
 }
 
+/** Decodes the body of a response, with the same rules as `decodeRequest`. */
 export function decodeResponse<A extends ApiSchema>(
   api: A,
   version: number,
   reader: MessageReader,
 ): ResponseOf<A> {
-  const decode = cached(decoders, api.response, version, () =>
-    compileDecoder(`${api.name}Response`, api.response, version, isFlexible(api, version)),
-  )
+  let decode = decoders.get(api.response)?.[version]
+  if (decode === undefined) {
+    checkVersion(api, version)
+    const made = compileDecoder(responseOf(api), api.flexible, version)
+    decode = remember(decoders, api.response, version, made)
+  }
   return decode(reader) as ResponseOf<A>
 }
 
+/**
+ * Encodes the body of a request behind what the writer holds. Throws KafkaError
+ * (UNSUPPORTED_VERSION) for a field that the version lacks, unless it has its default or is
+ * ignorable, and RangeError for a number or string that its type cannot hold.
+ */
 export function encodeRequest<A extends ApiSchema>(
   api: A,
   version: number,
   writer: MessageWriter,
   value: RequestInput<A>,
 ): void {
-  const encode = cached(encoders, api.request, version, () =>
-    compileEncoder(`${api.name}Request`, api.request, version, isFlexible(api, version)),
-  )
+  let encode = encoders.get(api.request)?.[version]
+  if (encode === undefined) {
+    checkVersion(api, version)
+    const made = compileEncoder(requestOf(api), api.flexible, version)
+    encode = remember(encoders, api.request, version, made)
+  }
   encode(writer, value)
 }
 
+/**
+ * Encodes the body of a response behind what the writer holds. Fields that the version lacks are
+ * left out. Throws RangeError for a number or string that its type cannot hold.
+ */
 export function encodeResponse<A extends ApiSchema>(
   api: A,
   version: number,
   writer: MessageWriter,
   value: ResponseInput<A>,
 ): void {
-  const encode = cached(encoders, api.response, version, () =>
-    compileEncoder(`${api.name}Response`, api.response, version, isFlexible(api, version)),
-  )
+  let encode = encoders.get(api.response)?.[version]
+  if (encode === undefined) {
+    checkVersion(api, version)
+    const made = compileEncoder(responseOf(api), api.flexible, version)
+    encode = remember(encoders, api.response, version, made)
+  }
   encode(writer, value)
 }
 
-/** Decodes a bare message that fills `bytes`. Throws MalformedMessageError. */
+/** Decodes a bare message that fills `bytes`. Throws as `decodeRequest`, also for bytes left over. */
 export function decodeMessage<M extends MessageSchema>(
   message: M,
   version: number,
   bytes: Buffer,
 ): MessageOf<M> {
-  const decode = cached(decoders, message.fields, version, () =>
-    compileDecoder(message.name, message.fields, version, isFlexible(message, version)),
-  )
-  return decode(sharedReader.reset(bytes, 0, bytes.length, false)) as MessageOf<M>
+  let decode = decoders.get(message.fields)?.[version]
+  if (decode === undefined) {
+    checkVersion(message, version)
+    const made = compileDecoder(messageOf(message), message.flexible, version)
+    decode = remember(decoders, message.fields, version, made)
+  }
+  const value = decode(sharedReader.reset(bytes, 0, bytes.length, false))
+  sharedReader.expectEnd()
+  return value as MessageOf<M>
 }
 
+/** Encodes a bare message behind what the writer holds. Throws as `encodeRequest`. */
 export function encodeMessage<M extends MessageSchema>(
   message: M,
   version: number,
   writer: MessageWriter,
   value: MessageInput<M>,
 ): void {
-  const encode = cached(encoders, message.fields, version, () =>
-    compileEncoder(message.name, message.fields, version, isFlexible(message, version)),
-  )
+  let encode = encoders.get(message.fields)?.[version]
+  if (encode === undefined) {
+    checkVersion(message, version)
+    const made = compileEncoder(messageOf(message), message.flexible, version)
+    encode = remember(encoders, message.fields, version, made)
+  }
   encode(writer, value)
 }

@@ -72,6 +72,12 @@ export interface RecordsPlace {
 /** What a `records` field is written from: a payload that is inserted later, or bytes. */
 export type RecordsInput = { readonly bytes: number } | Uint8Array
 
+/** A tagged field that no table knows; kept so that it can be written again. */
+export interface UnknownTaggedField {
+  readonly tag: number
+  readonly bytes: Buffer
+}
+
 interface PrimitiveTypes {
   bool: boolean
   int8: number
@@ -103,7 +109,10 @@ type Decoded<F> = F extends { readonly type: 'array'; readonly of: infer O }
       : never
 
 /** The value that a table of fields decodes to: the same type in every version. */
-export type StructOf<S> = { -readonly [K in keyof S]: Decoded<S[K]> | Nullable<S[K]> }
+export type StructOf<S> = { -readonly [K in keyof S]: Decoded<S[K]> | Nullable<S[K]> } & {
+  /** In the order of their tags; only in flexible versions. */
+  unknownTaggedFields?: UnknownTaggedField[] | undefined
+}
 
 interface InputTypes extends Omit<PrimitiveTypes, 'bytes' | 'records'> {
   bytes: Uint8Array
@@ -133,7 +142,9 @@ type OptionalKeys<S> = {
 /** What can be encoded: fields that have a default or are not in every version may be left out. */
 export type InputOf<S> = {
   readonly [K in Exclude<keyof S, OptionalKeys<S>>]: Input<S[K]> | Nullable<S[K]>
-} & { readonly [K in OptionalKeys<S>]?: Input<S[K]> | Nullable<S[K]> | undefined }
+} & { readonly [K in OptionalKeys<S>]?: Input<S[K]> | Nullable<S[K]> | undefined } & {
+  readonly unknownTaggedFields?: readonly UnknownTaggedField[] | undefined
+}
 
 export type RequestOf<A extends ApiSchema> = StructOf<A['request']>
 export type ResponseOf<A extends ApiSchema> = StructOf<A['response']>

@@ -16,7 +16,10 @@ test('crc32c agrees with another implementation and chains', () => {
       const cut = bytes.length === 0 ? 0 : cutAt % bytes.length
       const whole = addon.crc32c(bytes, 0)
       assert.equal(whole, oracle(Buffer.from(bytes)))
-      assert.equal(addon.crc32c(bytes.subarray(cut), addon.crc32c(bytes.subarray(0, cut), 0)), whole)
+      assert.equal(
+        addon.crc32c(bytes.subarray(cut), addon.crc32c(bytes.subarray(0, cut), 0)),
+        whole,
+      )
     }),
   )
 })

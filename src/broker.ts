@@ -1,0 +1,274 @@
+/** A broker: what it is made of, and the order in which that starts and stops. */
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join, resolve } from 'node:path'
+import type { LoadedConfig } from './config/load-broker-config.ts'
+import { DataDirectory } from './log/data-directory.ts'
+import { MetadataCache } from './metadata/metadata-cache.ts'
+import { Transport } from './network/transport.ts'
+import { FetchPurgatory } from './replica/delayed-fetch.ts'
+import { ReplicaManager } from './replica/replica-manager.ts'
+import type { ClusterRegistry } from './registry/cluster-registry.ts'
+import { adoptTopics, planAdoption } from './registry/embedded/adoption.ts'
+import { JOURNAL_FILE } from './registry/embedded/embedded-node-store.ts'
+import { openEmbeddedRegistry } from './registry/embedded/embedded-registry.ts'
+import { createApis } from './server/apis.ts'
+import { Shard } from './shard/shard.ts'
+import { type Clock, systemClock } from './util/clock.ts'
+import type { Logger } from './util/logger.ts'
+import { type Random, systemRandom } from './util/random.ts'
+import { TimerQueue } from './util/timer-queue.ts'
+
+const SHARDS_MAX = 8
+const FRAME_STALL_MS = 30_000
+const PARTITIONS_PER_TOPIC_MAX = 1_000_000
+
+export interface BrokerOptions {
+  readonly config: LoadedConfig
+  readonly logger: Logger
+  readonly clock?: Clock
+  readonly random?: Random
+}
+
+export interface BoundListener {
+  readonly name: string
+  readonly host: string
+  readonly port: number
+}
+
+export class Broker {
+  readonly #options: Required<BrokerOptions>
+  readonly #timers: TimerQueue
+  #directory: DataDirectory | null = null
+  #registry: ClusterRegistry | null = null
+  #transport: Transport | null = null
+  #replicas: ReplicaManager | null = null
+  #purgatory: FetchPurgatory | null = null
+  #shards: Shard[] = []
+  #listeners: BoundListener[] = []
+  #recovered = 0
+
+  private constructor(options: BrokerOptions) {
+    this.#options = { clock: systemClock, random: systemRandom, ...options }
+    this.#timers = new TimerQueue(this.#options.clock)
+  }
+
+  /** Starts a broker; it serves when the promise resolves. Rejects with a one-line message. */
+  static async start(options: BrokerOptions): Promise<Broker> {
+    const broker = new Broker(options)
+    try {
+      await broker.#start()
+    } catch (error) {
+      await broker.#abandon()
+      throw error
+    }
+    return broker
+  }
+
+  get listeners(): readonly BoundListener[] {
+    return this.#listeners
+  }
+
+  get dataDirectory(): string {
+    return this.#directory?.path ?? ''
+  }
+
+  /** Partitions found in the data directory at start. */
+  get recoveredPartitions(): number {
+    return this.#recovered
+  }
+
+  async #start(): Promise<void> {
+    const { config: loaded, logger, clock, random } = this.#options
+    const { config } = loaded
+    if (config.zookeeperConnect !== null) {
+      throw new Error(
+        'zookeeper.connect is set, but clusters are not supported yet; remove it to run one broker',
+      )
+    }
+    const directory = await DataDirectory.open(resolve(loaded.logDirs[0] as string))
+    this.#directory = directory
+    const meta = await directory.readMeta()
+    const brokerId = this.#brokerId(meta.brokerId)
+
+    const transport = new Transport(
+      {
+        frameBytesMax: config.socketRequestMaxBytes,
+        inflightMax: config.connectionInflightMax,
+        inflightBytesMax: config.connectionInflightMaxBytes,
+        outputBytesMax: config.connectionOutputMaxBytes,
+        receivedBytesMax: config.frameMemoryBytes,
+        connectionsMax: config.maxConnections,
+        idleMs: config.connectionsMaxIdleMs,
+        frameStallMs: FRAME_STALL_MS,
+        sendBufferBytes: config.socketSendBufferBytes,
+        receiveBufferBytes: config.socketReceiveBufferBytes,
+      },
+      {
+        maxPerIp: config.maxConnectionsPerIp,
+        maxPerIpOverrides: countsByAddress(config.maxConnectionsPerIpOverrides),
+      },
+      logger.child({ room: 'network' }),
+    )
+    this.#transport = transport
+    const purgatory = new FetchPurgatory(this.#timers)
+    this.#purgatory = purgatory
+    const replicas = new ReplicaManager({
+      directory,
+      clock,
+      random,
+      timers: this.#timers,
+      logger: logger.child({ room: 'replica' }),
+      producerExpirationMs: config.producerIdExpirationMs,
+      retentionCheckIntervalMs: config.logRetentionCheckIntervalMs,
+      recoveryPointIntervalMs: config.logFlushOffsetCheckpointIntervalMs,
+      partitionGone: (partition) => {
+        if (partition.row >= 0) purgatory.expire(partition.row)
+      },
+    })
+    this.#replicas = replicas
+
+    const isNew = !existsSync(join(directory.path, JOURNAL_FILE))
+    const [registry, , cleanShutdown, checkpoints] = await Promise.all([
+      openEmbeddedRegistry({ directory: directory.path, logger: logger.child({ room: 'registry' }) }),
+      this.#startShards(transport.id, replicas),
+      directory.takeCleanShutdownMark(),
+      directory.readCheckpoints(),
+    ])
+    this.#registry = registry
+    replicas.attachShards(this.#shards)
+    const clusterId = await registry.ensureClusterId(
+      meta.clusterId ?? random.bytes(16).toString('base64url'),
+    )
+    if (meta.brokerId === null || meta.clusterId === null) {
+      await directory.writeMeta(brokerId, clusterId)
+    }
+    if (isNew) await this.#adopt(registry, directory, brokerId)
+
+    const metadata = new MetadataCache({ clusterId })
+    const apis = await createApis({
+      loaded,
+      brokerId,
+      registry,
+      metadata,
+      replicas,
+      purgatory,
+      timers: this.#timers,
+      transport: transport.id,
+      dataDirectory: directory.path,
+      clock,
+      random,
+      logger: logger.child({ room: 'server' }),
+    })
+    const summary = await replicas.openAll(apis.topics(), checkpoints, cleanShutdown)
+    this.#recovered = summary.partitions
+    transport.attachEvents({
+      handle: (frame) => apis.handle(frame),
+      result: (connection, sequence, version) => apis.produceResult(connection, sequence, version),
+      advanced: (row) => purgatory.advanced(row),
+      storageError: (row, errno) => replicas.storageError(row, errno),
+    })
+    const endpoints = new Map<string, { host: string; port: number }>()
+    for (const [i, { name, host, port }] of loaded.listeners.entries()) {
+      const bound = await transport.listen(name, host, port, config.socketListenBacklogSize)
+      this.#listeners.push({ name, host, port: bound })
+      const advertised = loaded.advertised[i] as { host: string; port: number }
+      endpoints.set(name, {
+        host: advertised.host,
+        port: advertised.port === 0 ? bound : advertised.port,
+      })
+    }
+    await apis.register(endpoints)
+    replicas.startUpkeep()
+  }
+
+  #brokerId(inDirectory: number | null): number {
+    const { config } = this.#options.config
+    const configured = config.brokerId >= 0 ? config.brokerId : config.nodeId
+    if (configured >= 0 && inDirectory !== null && configured !== inDirectory) {
+      throw new Error(
+        `broker.id is ${configured}, but the data directory belongs to broker ${inDirectory} (meta.properties)`,
+      )
+    }
+    return configured >= 0 ? configured : (inDirectory ?? 0)
+  }
+
+  async #startShards(transport: number, replicas: ReplicaManager): Promise<void> {
+    const { config } = this.#options.config
+    const threads =
+      config.shards >= 0
+        ? config.shards
+        : Math.min(SHARDS_MAX, Math.max(1, availableParallelism() - 1))
+    const logger = this.#options.logger.child({ room: 'shard' })
+    this.#shards = await Promise.all(
+      Array.from({ length: Math.max(1, threads) }, async () => {
+        const shard: Shard = await Shard.start({
+          transport,
+          threaded: threads > 0,
+          decompressionMaxBytes: config.decompressionMaxBytes,
+          logger,
+          restarted: () => replicas.shardRestarted(shard),
+        })
+        return shard
+      }),
+    )
+  }
+
+  /** A data directory that Apache Kafka wrote: its folders say which topics there are. */
+  async #adopt(registry: ClusterRegistry, directory: DataDirectory, brokerId: number): Promise<void> {
+    const found = await directory.partitionFolders()
+    if (found.length === 0) return
+    const plan = planAdoption({
+      found,
+      brokerId,
+      partitionsPerTopicMax: PARTITIONS_PER_TOPIC_MAX,
+      createTopicId: () => randomBytes(16).toString('base64url'),
+    })
+    for (const { partition, reason } of plan.refused) {
+      this.#options.logger.warn(
+        { topic: partition.topic, partition: partition.partition, reason },
+        'a partition folder is left alone',
+      )
+    }
+    await adoptTopics(registry, plan.topics)
+    this.#options.logger.info({ topics: plan.topics.length }, 'topics adopted from their folders')
+  }
+
+  /** Stops in order: answers what is in flight, flushes, writes the clean-shutdown mark. */
+  async stop(): Promise<void> {
+    this.#purgatory?.expireAll()
+    if (this.#transport !== null) {
+      const stopped = this.#transport.stop()
+      this.#purgatory?.expireAll()
+      await stopped
+    }
+    await this.#replicas?.close()
+    await this.#close()
+  }
+
+  /** Takes down what a failed start left. */
+  async #abandon(): Promise<void> {
+    await this.#close()
+  }
+
+  async #close(): Promise<void> {
+    this.#timers.close()
+    for (const shard of this.#shards) await shard.stop()
+    this.#shards = []
+    this.#transport?.destroy()
+    this.#transport = null
+    await this.#registry?.close()
+    this.#registry = null
+    this.#directory?.close()
+  }
+}
+
+function countsByAddress(text: string): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const pair of text.split(',')) {
+    const at = pair.lastIndexOf(':')
+    if (at > 0) counts.set(pair.slice(0, at).trim(), Number(pair.slice(at + 1)))
+  }
+  return counts
+}

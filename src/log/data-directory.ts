@@ -1,0 +1,174 @@
+/**
+ * A broker's data directory: the lock, `meta.properties`, the clean-shutdown mark, the offset
+ * checkpoints, and which partitions have a folder. Main thread; the logs themselves belong to the
+ * shards.
+ */
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { getProperties } from 'properties-file'
+import { addon } from '../native/addon.ts'
+import { errnoName } from '../util/errno.ts'
+import {
+  type PartitionOffset,
+  readCheckpoint,
+  replaceFile,
+  writeCheckpoint,
+} from './checkpoint-file.ts'
+
+const EAGAIN = 11
+
+export interface PartitionFolder {
+  readonly topic: string
+  readonly partition: number
+  /** From `partition.metadata`; null where that file is missing (Kafka before 2.8). */
+  readonly topicId: string | null
+}
+
+export interface Checkpoints {
+  readonly recoveryPoints: Map<string, number>
+  readonly highWatermarks: Map<string, number>
+  readonly logStarts: Map<string, number>
+}
+
+export class DataDirectory {
+  readonly path: string
+  #lock: number
+
+  private constructor(path: string, lock: number) {
+    this.path = path
+    this.#lock = lock
+  }
+
+  /** Creates and locks it. Throws an Error with a one-line message. */
+  static async open(path: string): Promise<DataDirectory> {
+    try {
+      await mkdir(path, { recursive: true })
+    } catch (error) {
+      throw new Error(`cannot create the data directory ${path}: ${(error as Error).message}`)
+    }
+    const lock = addon.lockDirectory(join(path, '.lock'))
+    if (lock === -EAGAIN) {
+      throw new Error(`the data directory ${path} is in use by another broker (its .lock is held)`)
+    }
+    if (lock < 0) throw new Error(`cannot lock the data directory ${path}: ${errnoName(lock)}`)
+    return new DataDirectory(path, lock)
+  }
+
+  close(): void {
+    if (this.#lock >= 0) addon.unlockDirectory(this.#lock)
+    this.#lock = -1
+  }
+
+  folderOf(topic: string, partition: number): string {
+    return join(this.path, `${topic}-${partition}`)
+  }
+
+  /** The broker id and cluster id that the directory belongs to. */
+  async readMeta(): Promise<{ brokerId: number | null; clusterId: string | null }> {
+    const path = join(this.path, 'meta.properties')
+    let text: string
+    try {
+      text = await readFile(path, 'utf8')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+        return { brokerId: null, clusterId: null }
+      }
+      throw error
+    }
+    const properties = getProperties(text)
+    const version = properties['version']
+    if (version !== '0' && version !== '1') {
+      throw new Error(`${path}: unknown version ${version ?? '(none)'}`)
+    }
+    const id = properties['broker.id'] ?? properties['node.id']
+    if (id !== undefined && !/^\d+$/.test(id)) throw new Error(`${path}: broker.id is ${id}`)
+    return {
+      brokerId: id === undefined ? null : Number(id),
+      clusterId: properties['cluster.id'] ?? null,
+    }
+  }
+
+  async writeMeta(brokerId: number, clusterId: string): Promise<void> {
+    await replaceFile(
+      join(this.path, 'meta.properties'),
+      `#\nbroker.id=${brokerId}\nversion=0\ncluster.id=${clusterId}\n`,
+    )
+  }
+
+  /** Whether the last broker here stopped in order; the mark is gone afterwards. */
+  async takeCleanShutdownMark(): Promise<boolean> {
+    const path = join(this.path, '.kafka_cleanshutdown')
+    try {
+      await readFile(path)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+      throw error
+    }
+    await rm(path)
+    return true
+  }
+
+  async writeCleanShutdownMark(): Promise<void> {
+    await replaceFile(join(this.path, '.kafka_cleanshutdown'), '{"version":0,"brokerEpoch":-1}')
+  }
+
+  async readCheckpoints(): Promise<Checkpoints> {
+    const read = (name: string) => readCheckpoint(join(this.path, name))
+    return {
+      recoveryPoints: await read('recovery-point-offset-checkpoint'),
+      highWatermarks: await read('replication-offset-checkpoint'),
+      logStarts: await read('log-start-offset-checkpoint'),
+    }
+  }
+
+  async writeRecoveryPoints(offsets: readonly PartitionOffset[]): Promise<void> {
+    await writeCheckpoint(join(this.path, 'recovery-point-offset-checkpoint'), offsets)
+  }
+
+  async writeHighWatermarks(offsets: readonly PartitionOffset[]): Promise<void> {
+    await writeCheckpoint(join(this.path, 'replication-offset-checkpoint'), offsets)
+  }
+
+  async writeLogStarts(offsets: readonly PartitionOffset[]): Promise<void> {
+    await writeCheckpoint(join(this.path, 'log-start-offset-checkpoint'), offsets)
+  }
+
+  /** The partitions that have a folder here; those of deleted topics (`*-delete`) are removed. */
+  async partitionFolders(): Promise<PartitionFolder[]> {
+    const folders: PartitionFolder[] = []
+    for (const entry of await readdir(this.path, { withFileTypes: true })) {
+      if (!entry.isDirectory()) continue
+      if (entry.name.endsWith('-delete')) {
+        await rm(join(this.path, entry.name), { recursive: true, force: true })
+        continue
+      }
+      const match = /^([a-zA-Z0-9._-]{1,249})-(\d+)$/.exec(entry.name)
+      if (!match) continue
+      folders.push({
+        topic: match[1] as string,
+        partition: Number(match[2]),
+        topicId: await this.#topicIdIn(entry.name),
+      })
+    }
+    return folders
+  }
+
+  async #topicIdIn(folder: string): Promise<string | null> {
+    try {
+      const text = await readFile(join(this.path, folder, 'partition.metadata'), 'utf8')
+      return /^topic_id: (\S+)$/m.exec(text)?.[1] ?? null
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+      throw error
+    }
+  }
+
+  async writePartitionMetadata(topic: string, partition: number, topicId: string): Promise<void> {
+    const path = join(this.folderOf(topic, partition), 'partition.metadata')
+    await replaceFile(path, `version: 0\ntopic_id: ${topicId}\n`)
+  }
+
+  async removePartition(topic: string, partition: number): Promise<void> {
+    await rm(this.folderOf(topic, partition), { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,40 @@
+/** From a topic's configuration to what its native logs act on. */
+import type { TopicConfig } from '../config/topic-config.ts'
+import type { LogSettings } from '../native/addon.ts'
+
+/** Codec ids of the record format. */
+const codecs: Readonly<Record<string, number>> = {
+  producer: -1,
+  uncompressed: 0,
+  gzip: 1,
+  snappy: 2,
+  lz4: 3,
+  zstd: 4,
+}
+
+export interface LogSettingsOptions {
+  readonly producerExpirationMs: number
+  /** Already drawn at random below segment.jitter.ms. */
+  readonly segmentJitterMs: number
+}
+
+export function logSettingsOf(config: TopicConfig, options: LogSettingsOptions): LogSettings {
+  const difference = config.messageTimestampDifferenceMaxMs
+  return {
+    segmentBytes: config.segmentBytes,
+    segmentMs: config.segmentMs,
+    segmentJitterMs: Math.min(options.segmentJitterMs, config.segmentMs),
+    segmentIndexBytes: config.segmentIndexBytes,
+    indexIntervalBytes: config.indexIntervalBytes,
+    messageMaxBytes: config.maxMessageBytes,
+    logAppendTime: config.messageTimestampType === 'LogAppendTime',
+    timestampBeforeMaxMs: Math.min(config.messageTimestampBeforeMaxMs, difference),
+    timestampAfterMaxMs: Math.min(config.messageTimestampAfterMaxMs, difference),
+    compression: codecs[config.compressionType] ?? -1,
+    retentionMs: config.retentionMs,
+    retentionBytes: config.retentionBytes,
+    compacted: config.cleanupPolicy.includes('compact'),
+    deletes: config.cleanupPolicy.includes('delete'),
+    producerExpirationMs: options.producerExpirationMs,
+  }
+}

@@ -1,0 +1,152 @@
+/**
+ * What this broker believes of the cluster: brokers, topics, leaders. Filled from the registry,
+ * read by every request without waiting and without allocating.
+ *
+ * Main thread only. Holds nothing that cannot be read anew from the registry.
+ */
+import type { BrokerEndpoint, BrokerImage, PartitionImage, TopicImage } from './topic-image.ts'
+
+const NO_BROKERS: readonly number[] = []
+
+export class MetadataCache {
+  readonly clusterId: string
+  #controllerId = -1
+  #brokers = new Map<number, BrokerImage>()
+  #sortedBrokers: readonly BrokerImage[] = []
+  readonly #topics = new Map<string, TopicImage>()
+  readonly #topicsById = new Map<string, TopicImage>()
+  /** null after a change of the set of topics. */
+  #sortedTopicNames: readonly string[] | null = []
+  #partitionCount = 0
+  #generation = 0
+
+  constructor(options: { readonly clusterId: string }) {
+    this.clusterId = options.clusterId
+  }
+
+  /** Grows with every change, so that answers made from the cache can be kept until then. */
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** −1 if there is none. */
+  get controllerId(): number {
+    return this.#controllerId
+  }
+
+  /** Live brokers by id. */
+  get brokers(): readonly BrokerImage[] {
+    return this.#sortedBrokers
+  }
+
+  get topicCount(): number {
+    return this.#topics.size
+  }
+
+  get partitionCount(): number {
+    return this.#partitionCount
+  }
+
+  broker(brokerId: number): BrokerImage | undefined {
+    return this.#brokers.get(brokerId)
+  }
+
+  isAlive(brokerId: number): boolean {
+    return this.#brokers.has(brokerId)
+  }
+
+  /** Where clients of a listener reach a live broker. */
+  endpoint(brokerId: number, listenerName: string): BrokerEndpoint | undefined {
+    return this.#brokers.get(brokerId)?.endpoints.get(listenerName)
+  }
+
+  topic(name: string): TopicImage | undefined {
+    return this.#topics.get(name)
+  }
+
+  topicById(topicId: string): TopicImage | undefined {
+    return this.#topicsById.get(topicId)
+  }
+
+  partition(topic: string, partition: number): PartitionImage | undefined {
+    return this.#topics.get(topic)?.partitions[partition]
+  }
+
+  topics(): IterableIterator<TopicImage> {
+    return this.#topics.values()
+  }
+
+  /** In the order of UTF-16 code units, as Java sorts strings. */
+  topicNames(): readonly string[] {
+    this.#sortedTopicNames ??= [...this.#topics.keys()].sort()
+    return this.#sortedTopicNames
+  }
+
+  setController(controllerId: number): void {
+    this.#controllerId = controllerId
+    this.#generation += 1
+  }
+
+  /** Replaces the list of live brokers. */
+  setBrokers(brokers: Iterable<BrokerImage>): void {
+    this.#brokers = new Map([...brokers].map((broker) => [broker.brokerId, broker]))
+    this.#sortedBrokers = [...this.#brokers.values()].sort((a, b) => a.brokerId - b.brokerId)
+    for (const topic of [...this.#topics.values()]) this.#store(this.#withOfflineReplicas(topic))
+    this.#generation += 1
+  }
+
+  /** Adds a topic, or replaces what was known of it; returns what is now believed. */
+  putTopic(image: TopicImage): TopicImage {
+    const old = this.#topics.get(image.name)
+    if (old === undefined) this.#sortedTopicNames = null
+    else if (old.topicId !== image.topicId) this.#topicsById.delete(old.topicId)
+    this.#partitionCount += image.partitions.length - (old?.partitions.length ?? 0)
+    const current = this.#withOfflineReplicas(image)
+    this.#store(current)
+    this.#generation += 1
+    return current
+  }
+
+  /** Replaces one partition of a known topic. */
+  putPartition(image: PartitionImage): void {
+    const topic = this.#topics.get(image.topic)
+    if (topic === undefined || image.partition >= topic.partitions.length) return
+    this.putTopic({ ...topic, partitions: topic.partitions.with(image.partition, image) })
+  }
+
+  removeTopic(name: string): TopicImage | undefined {
+    const old = this.#topics.get(name)
+    if (old === undefined) return undefined
+    this.#topics.delete(name)
+    this.#topicsById.delete(old.topicId)
+    this.#sortedTopicNames = null
+    this.#partitionCount -= old.partitions.length
+    this.#generation += 1
+    return old
+  }
+
+  #store(image: TopicImage): void {
+    this.#topics.set(image.name, image)
+    this.#topicsById.set(image.topicId, image)
+  }
+
+  #withOfflineReplicas(topic: TopicImage): TopicImage {
+    let isChanged = false
+    const partitions = topic.partitions.map((partition) => {
+      const offlineReplicas = this.#offlineAmong(partition.replicas)
+      if (sameNumbers(offlineReplicas, partition.offlineReplicas)) return partition
+      isChanged = true
+      return { ...partition, offlineReplicas }
+    })
+    return isChanged ? { ...topic, partitions } : topic
+  }
+
+  #offlineAmong(replicas: readonly number[]): readonly number[] {
+    if (replicas.every((id) => this.#brokers.has(id))) return NO_BROKERS
+    return replicas.filter((id) => !this.#brokers.has(id))
+  }
+}
+
+function sameNumbers(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((value, i) => value === b[i])
+}

@@ -1,0 +1,378 @@
+/**
+ * The tree of nodes of a cluster of one broker: in memory, with every change in a journal.
+ *
+ * A write is acknowledged, and seen by readers and watchers, once it is on disk; writes that are
+ * asked for while another is on its way share the next sync. A write that fails leaves the state
+ * as it was. Ephemeral nodes are not kept, but the numbers of created nodes are never used twice.
+ *
+ * Journal payloads are JSON: `["format",1,creations]` first, then `["put",path,version,creation,
+ * data]`, `["delete",path]` and `["created",creation]`.
+ *
+ * Main thread only; after a crash it holds every acknowledged write, in order.
+ */
+import { join } from 'node:path'
+import type { Logger } from '../../util/logger.ts'
+import { ANY_VERSION, RegistryError, type WriteResult } from '../cluster-registry.ts'
+import type { NodeStore, StoredNode } from '../node-store.ts'
+import { encodeRecord, Journal, RECORD_BYTES_MAX } from './journal.ts'
+import { type JournalFiles, nodeJournalFiles } from './journal-files.ts'
+
+export const JOURNAL_FILE = 'registry.journal'
+const FORMAT = 1
+const COMPACT_BYTES_MIN = 1024 * 1024
+const COMPACT_RATIO = 4
+/** Writes that may wait for the disk; one more is refused. */
+const WAITING_WRITES_MAX = 100_000
+
+export interface EmbeddedNodeStoreOptions {
+  readonly directory: string
+  readonly logger: Logger
+  readonly files?: JournalFiles
+}
+
+interface LiveNode extends StoredNode {
+  readonly isEphemeral: boolean
+  /** Of its record in the journal, 0 if it is ephemeral. */
+  readonly bytes: number
+}
+
+type Mutation =
+  | { readonly kind: 'create'; readonly path: string; readonly data: string; isEphemeral: boolean }
+  | { readonly kind: 'set'; readonly path: string; readonly data: string; expected: number }
+  | { readonly kind: 'delete'; readonly path: string; readonly expected: number }
+
+interface WaitingWrite {
+  readonly mutation: Mutation
+  readonly resolve: (result: WriteResult) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** What one batch of writes would change, on top of the state. */
+interface Stage {
+  /** null: deleted. */
+  readonly nodes: Map<string, LiveNode | null>
+  readonly records: Buffer[]
+  readonly changedPaths: string[]
+  creations: number
+}
+
+const LATEST: WriteResult = { ok: true, version: ANY_VERSION }
+const EXISTS: WriteResult = { ok: false, reason: 'exists' }
+const MISSING: WriteResult = { ok: false, reason: 'missing' }
+const CHANGED: WriteResult = { ok: false, reason: 'version' }
+
+export class EmbeddedNodeStore implements NodeStore {
+  readonly #journal: Journal
+  readonly #logger: Logger
+  readonly #nodes = new Map<string, LiveNode>()
+  /** Names below each path that has any, whether or not there is a node at the path itself. */
+  readonly #children = new Map<string, Set<string>>()
+  readonly #listeners = new Set<(path: string) => void>()
+  #creations = 0
+  #liveBytes = 0
+  /** Journal size below which compaction is not tried again after it failed. */
+  #compactFromBytes = COMPACT_BYTES_MIN
+  #waiting: WaitingWrite[] = []
+  #draining: Promise<void> | null = null
+  #isClosed = false
+
+  private constructor(journal: Journal, logger: Logger) {
+    this.#journal = journal
+    this.#logger = logger
+  }
+
+  /** Whether a directory has a journal; if not, the topics may have to be adopted from folders. */
+  static async exists(directory: string, files = nodeJournalFiles): Promise<boolean> {
+    return (await files.read(join(directory, JOURNAL_FILE))) !== null
+  }
+
+  /** Opens the journal of a data directory, or makes an empty one. */
+  static async open(options: EmbeddedNodeStoreOptions): Promise<EmbeddedNodeStore> {
+    const files = options.files ?? nodeJournalFiles
+    const path = join(options.directory, JOURNAL_FILE)
+    const opened = await Journal.open(path, files)
+    if (opened === null) {
+      const journal = await Journal.create(path, files, [formatRecord(0)])
+      return new EmbeddedNodeStore(journal, options.logger)
+    }
+    if (opened.cut !== null) {
+      options.logger.warn({ path, ...opened.cut }, 'cut off the torn tail of the registry journal')
+    }
+    const store = new EmbeddedNodeStore(opened.journal, options.logger)
+    try {
+      store.#replay(path, opened.payloads)
+    } catch (error) {
+      await opened.journal.close()
+      throw error
+    }
+    return store
+  }
+
+  get journalBytes(): number {
+    return this.#journal.bytes
+  }
+
+  async get(path: string): Promise<StoredNode | null> {
+    this.#checkOpen()
+    return this.#nodes.get(path) ?? null
+  }
+
+  async children(path: string): Promise<readonly string[]> {
+    this.#checkOpen()
+    return [...(this.#children.get(path) ?? [])]
+  }
+
+  create(path: string, data: string, options?: { ephemeral: boolean }): Promise<WriteResult> {
+    const isEphemeral = options?.ephemeral ?? false
+    return this.#submit({ kind: 'create', path, data, isEphemeral })
+  }
+
+  set(path: string, data: string, expectedVersion: number): Promise<WriteResult> {
+    return this.#submit({ kind: 'set', path, data, expected: expectedVersion })
+  }
+
+  delete(path: string, expectedVersion: number): Promise<WriteResult> {
+    return this.#submit({ kind: 'delete', path, expected: expectedVersion })
+  }
+
+  watch(listener: (path: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Waits for the writes that were asked for, then closes the file. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    await this.#draining
+    this.#listeners.clear()
+    await this.#journal.close()
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new RegistryError('closed', 'the registry is closed')
+  }
+
+  #submit(mutation: Mutation): Promise<WriteResult> {
+    return new Promise((resolve, reject) => {
+      this.#checkOpen()
+      checkMutation(mutation)
+      if (this.#waiting.length >= WAITING_WRITES_MAX) {
+        throw new RegistryError('unavailable', 'too many writes wait for the registry journal')
+      }
+      this.#waiting.push({ mutation, resolve, reject })
+      this.#draining ??= this.#drain()
+    })
+  }
+
+  async #drain(): Promise<void> {
+    await Promise.resolve() // Lets the writes of one turn gather into one sync.
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting
+      this.#waiting = []
+      await this.#commit(batch)
+    }
+    this.#draining = null
+  }
+
+  async #commit(batch: readonly WaitingWrite[]): Promise<void> {
+    const stage: Stage = {
+      nodes: new Map(),
+      records: [],
+      changedPaths: [],
+      creations: this.#creations,
+    }
+    const results = batch.map((write) => this.#evaluate(write.mutation, stage))
+    try {
+      if (stage.records.length > 0) {
+        await this.#journal.append(Buffer.concat(stage.records), () => this.#snapshot())
+      }
+    } catch (error) {
+      for (const write of batch) write.reject(error)
+      return
+    }
+    this.#creations = stage.creations
+    for (const [path, node] of stage.nodes) this.#apply(path, node)
+    batch.forEach((write, i) => {
+      write.resolve(results[i] as WriteResult)
+    })
+    for (const path of stage.changedPaths) {
+      for (const listener of this.#listeners) listener(path)
+    }
+    await this.#compactIfLarge()
+  }
+
+  #evaluate(mutation: Mutation, stage: Stage): WriteResult {
+    const { path } = mutation
+    const staged = stage.nodes.get(path)
+    const node = staged === undefined ? this.#nodes.get(path) : (staged ?? undefined)
+    if (mutation.kind === 'create') {
+      if (node !== undefined) return EXISTS
+      stage.creations += 1
+      const { data, isEphemeral } = mutation
+      return this.#stagePut(
+        path,
+        { data, version: 0, creationId: stage.creations, isEphemeral },
+        stage,
+      )
+    }
+    if (node === undefined) return MISSING
+    if (mutation.expected !== ANY_VERSION && mutation.expected !== node.version) return CHANGED
+    if (mutation.kind === 'set') {
+      const version = node.version + 1
+      return this.#stagePut(path, { ...node, data: mutation.data, version }, stage)
+    }
+    if (this.#hasDescendants(path, stage)) return EXISTS
+    if (!node.isEphemeral) stage.records.push(encodeRecord(JSON.stringify(['delete', path])))
+    stage.nodes.set(path, null)
+    stage.changedPaths.push(path)
+    return LATEST
+  }
+
+  #stagePut(path: string, node: Omit<LiveNode, 'bytes'>, stage: Stage): WriteResult {
+    const { data, version, creationId, isEphemeral } = node
+    const record = isEphemeral
+      ? version === 0 && encodeRecord(JSON.stringify(['created', creationId]))
+      : encodeRecord(putPayload(path, node))
+    if (record) stage.records.push(record)
+    const bytes = record && !isEphemeral ? record.length : 0
+    stage.nodes.set(path, { data, version, creationId, isEphemeral, bytes })
+    stage.changedPaths.push(path)
+    return { ok: true, version }
+  }
+
+  #hasDescendants(path: string, stage: Stage): boolean {
+    const prefix = `${path}/`
+    for (const [other, node] of stage.nodes) {
+      if (node !== null && other.startsWith(prefix)) return true
+    }
+    for (const name of this.#children.get(path) ?? []) {
+      const child = prefix + name
+      if (this.#nodes.has(child) && stage.nodes.get(child) !== null) return true
+      if (this.#hasDescendants(child, stage)) return true
+    }
+    return false
+  }
+
+  #apply(path: string, node: LiveNode | null): void {
+    this.#liveBytes -= this.#nodes.get(path)?.bytes ?? 0
+    if (node !== null) {
+      this.#nodes.set(path, node)
+      this.#liveBytes += node.bytes
+      this.#link(path)
+    } else if (this.#nodes.delete(path)) {
+      this.#unlink(path)
+    }
+  }
+
+  /** Makes a path, and whatever is above it, appear among the children of its parent. */
+  #link(path: string): void {
+    for (let at = path; at !== ''; ) {
+      const slash = at.lastIndexOf('/')
+      const parent = at.slice(0, slash)
+      const names = this.#children.get(parent)
+      if (names?.has(at.slice(slash + 1))) return
+      if (names) names.add(at.slice(slash + 1))
+      else this.#children.set(parent, new Set([at.slice(slash + 1)]))
+      at = parent
+    }
+  }
+
+  /** Takes away a path, and whatever above it has nothing left. */
+  #unlink(path: string): void {
+    for (let at = path; at !== '' && !this.#nodes.has(at) && !this.#children.has(at); ) {
+      const slash = at.lastIndexOf('/')
+      const parent = at.slice(0, slash)
+      const names = this.#children.get(parent)
+      names?.delete(at.slice(slash + 1))
+      if (names?.size === 0) this.#children.delete(parent)
+      at = parent
+    }
+  }
+
+  async #compactIfLarge(): Promise<void> {
+    const bytes = this.#journal.bytes
+    if (bytes <= this.#compactFromBytes || bytes <= COMPACT_RATIO * this.#liveBytes) return
+    try {
+      await this.#journal.rewrite(this.#snapshot())
+      this.#compactFromBytes = COMPACT_BYTES_MIN
+      this.#logger.info(
+        { bytesBefore: bytes, bytes: this.#journal.bytes },
+        'compacted the registry',
+      )
+    } catch (error) {
+      // What was acknowledged is safe in the old file or repaired by the next append.
+      this.#compactFromBytes = 2 * bytes
+      this.#logger.warn({ err: error }, 'the registry journal could not be compacted')
+    }
+  }
+
+  *#snapshot(): Iterable<Buffer> {
+    yield formatRecord(this.#creations)
+    for (const [path, node] of this.#nodes) {
+      if (!node.isEphemeral) yield encodeRecord(putPayload(path, node))
+    }
+  }
+
+  #replay(path: string, payloads: readonly Buffer[]): void {
+    for (const [i, payload] of payloads.entries()) {
+      const entry = parsePayload(path, payload)
+      if ((entry[0] === 'format') !== (i === 0)) throw unreadable(path, payload)
+      if (!this.#replayEntry(entry, payload.length + 8)) throw unreadable(path, payload)
+    }
+  }
+
+  #replayEntry(entry: readonly unknown[], bytes: number): boolean {
+    const [kind, first, second, third, fourth] = entry
+    if (kind === 'format' && first === FORMAT && typeof second === 'number') {
+      this.#creations = second
+      return true
+    }
+    if (kind === 'created' && typeof first === 'number') {
+      this.#creations = Math.max(this.#creations, first)
+      return true
+    }
+    if (typeof first !== 'string') return false
+    if (kind === 'delete') {
+      this.#apply(first, null)
+      return true
+    }
+    if (kind !== 'put' || typeof second !== 'number' || typeof third !== 'number') return false
+    if (typeof fourth !== 'string') return false
+    this.#creations = Math.max(this.#creations, third)
+    const node = { data: fourth, version: second, creationId: third, isEphemeral: false, bytes }
+    this.#apply(first, node)
+    return true
+  }
+}
+
+function formatRecord(creations: number): Buffer {
+  return encodeRecord(JSON.stringify(['format', FORMAT, creations]))
+}
+
+function putPayload(path: string, node: StoredNode): string {
+  return JSON.stringify(['put', path, node.version, node.creationId, node.data])
+}
+
+function parsePayload(path: string, payload: Buffer): readonly unknown[] {
+  try {
+    const entry: unknown = JSON.parse(payload.toString())
+    if (Array.isArray(entry)) return entry
+  } catch (error) {
+    throw new RegistryError('corrupt', `${path}: a record is not JSON`, { cause: error })
+  }
+  throw unreadable(path, payload)
+}
+
+function unreadable(path: string, payload: Buffer): RegistryError {
+  const start = payload.subarray(0, 80).toString()
+  return new RegistryError('corrupt', `${path}: a record is not understood: ${start}`)
+}
+
+function checkMutation(mutation: Mutation): void {
+  const data = mutation.kind === 'delete' ? '' : mutation.data
+  // A byte may become six when it is quoted.
+  if (data.length > RECORD_BYTES_MAX / 8) {
+    throw new RegistryError('invalid', `${mutation.path}: ${data.length} characters are too many`)
+  }
+}

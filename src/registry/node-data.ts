@@ -1,0 +1,235 @@
+/**
+ * What the nodes hold: Apache Kafka's JSON, in the versions that 3.x brokers write, reading the
+ * older ones too. What does not parse is reported with its path, never trusted.
+ */
+import {
+  type BrokerRegistration,
+  type ControllerRegistration,
+  type PartitionState,
+  type ProducerIdBlock,
+  type RegisteredEndpoint,
+  RegistryError,
+  type TopicRegistration,
+} from './cluster-registry.ts'
+
+type JsonObject = Readonly<Record<string, unknown>>
+
+function corrupt(path: string, what: string): RegistryError {
+  return new RegistryError('corrupt', `${path}: ${what}`)
+}
+
+function parseObject(path: string, data: string): JsonObject {
+  let value: unknown
+  try {
+    value = JSON.parse(data)
+  } catch (error) {
+    throw new RegistryError('corrupt', `${path}: not JSON`, { cause: error })
+  }
+  return asObject(path, 'the node', value)
+}
+
+function asObject(path: string, what: string, value: unknown): JsonObject {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw corrupt(path, `${what} is not an object`)
+  }
+  return value as JsonObject
+}
+
+/** A number, or the decimal text of one. */
+function asInteger(path: string, what: string, value: unknown): number {
+  const number = typeof value === 'string' && /^-?\d{1,19}$/.test(value) ? Number(value) : value
+  if (typeof number !== 'number' || !Number.isSafeInteger(number)) {
+    throw corrupt(path, `${what} is not an integer`)
+  }
+  return number
+}
+
+function asIntegers(path: string, what: string, value: unknown): readonly number[] {
+  if (!Array.isArray(value)) throw corrupt(path, `${what} is not a list`)
+  return value.map((item) => asInteger(path, what, item))
+}
+
+function asText(path: string, what: string, value: unknown): string {
+  if (typeof value !== 'string') throw corrupt(path, `${what} is not a string`)
+  return value
+}
+
+export function encodeClusterId(id: string): string {
+  return JSON.stringify({ version: '1', id })
+}
+
+export function decodeClusterId(path: string, data: string): string {
+  return asText(path, 'id', parseObject(path, data)['id'])
+}
+
+export function encodeBroker(broker: BrokerRegistration): string {
+  const plaintext = broker.endpoints.find((e) => e.securityProtocol === 'PLAINTEXT')
+  const protocols = broker.endpoints.map((e) => [e.listenerName, e.securityProtocol])
+  return JSON.stringify({
+    features: {},
+    listener_security_protocol_map: Object.fromEntries(protocols),
+    endpoints: broker.endpoints.map(
+      (e) => `${e.listenerName}://${e.host.includes(':') ? `[${e.host}]` : e.host}:${e.port}`,
+    ),
+    ...(broker.rack === null ? {} : { rack: broker.rack }),
+    jmx_port: -1,
+    // Clients of 0.8 to 0.10 read only these two.
+    host: plaintext?.host ?? null,
+    port: plaintext?.port ?? -1,
+    timestamp: String(broker.timestampMs),
+    version: 5,
+  })
+}
+
+const ENDPOINT_PATTERN = /^([A-Za-z0-9_.-]+):\/\/\[?([^\]]*?)\]?:(\d{1,5})$/
+
+function decodeEndpoint(path: string, text: string, protocols: JsonObject): RegisteredEndpoint {
+  const match = ENDPOINT_PATTERN.exec(text)
+  if (!match) throw corrupt(path, `not an endpoint: ${text}`)
+  const listenerName = match[1] as string
+  const securityProtocol = asText(
+    path,
+    `the protocol of ${listenerName}`,
+    protocols[listenerName] ?? listenerName,
+  )
+  return { listenerName, securityProtocol, host: match[2] as string, port: Number(match[3]) }
+}
+
+export function decodeBroker(path: string, brokerId: number, data: string): BrokerRegistration {
+  const node = parseObject(path, data)
+  const protocols = asObject(path, 'the map', node['listener_security_protocol_map'] ?? {})
+  const listed = node['endpoints']
+  let endpoints: RegisteredEndpoint[]
+  if (Array.isArray(listed)) {
+    endpoints = listed.map((e) => decodeEndpoint(path, asText(path, 'an endpoint', e), protocols))
+  } else {
+    // Version 1: one plaintext endpoint.
+    const host = asText(path, 'host', node['host'])
+    const port = asInteger(path, 'port', node['port'])
+    endpoints = [{ listenerName: 'PLAINTEXT', securityProtocol: 'PLAINTEXT', host, port }]
+  }
+  const rack = node['rack']
+  return {
+    brokerId,
+    endpoints,
+    rack: typeof rack === 'string' ? rack : null,
+    timestampMs: asInteger(path, 'timestamp', node['timestamp'] ?? 0),
+  }
+}
+
+function replicaObject(
+  entries: Iterable<readonly [number, readonly number[]]>,
+): Record<string, readonly number[]> {
+  return Object.fromEntries([...entries].map(([partition, ids]) => [String(partition), ids]))
+}
+
+export function encodeTopic(topic: TopicRegistration): string {
+  return JSON.stringify({
+    removing_replicas: replicaObject(topic.removingReplicas),
+    partitions: replicaObject(topic.partitions.entries()),
+    ...(topic.topicId === null ? {} : { topic_id: topic.topicId }),
+    adding_replicas: replicaObject(topic.addingReplicas),
+    version: topic.topicId === null ? 2 : 3,
+  })
+}
+
+function decodeReplicaMap(
+  path: string,
+  what: string,
+  value: unknown,
+): Map<number, readonly number[]> {
+  const replicas = new Map<number, readonly number[]>()
+  for (const [key, ids] of Object.entries(asObject(path, what, value ?? {}))) {
+    const partition = asInteger(path, `a partition in ${what}`, key)
+    replicas.set(partition, asIntegers(path, what, ids))
+  }
+  return replicas
+}
+
+export function decodeTopic(path: string, name: string, data: string): TopicRegistration {
+  const node = parseObject(path, data)
+  const assignment = decodeReplicaMap(path, 'partitions', node['partitions'])
+  const partitions: (readonly number[])[] = []
+  for (let partition = 0; partition < assignment.size; partition++) {
+    const replicas = assignment.get(partition)
+    if (replicas === undefined) throw corrupt(path, `partition ${partition} is missing`)
+    partitions.push(replicas)
+  }
+  const topicId = node['topic_id']
+  return {
+    name,
+    topicId: typeof topicId === 'string' ? topicId : null,
+    partitions,
+    addingReplicas: decodeReplicaMap(path, 'adding_replicas', node['adding_replicas']),
+    removingReplicas: decodeReplicaMap(path, 'removing_replicas', node['removing_replicas']),
+  }
+}
+
+export function encodePartitionState(state: PartitionState): string {
+  return JSON.stringify({
+    controller_epoch: state.controllerEpoch,
+    leader: state.leader,
+    version: 1,
+    leader_epoch: state.leaderEpoch,
+    isr: state.isr,
+  })
+}
+
+export function decodePartitionState(path: string, data: string): PartitionState {
+  const node = parseObject(path, data)
+  return {
+    leader: asInteger(path, 'leader', node['leader']),
+    leaderEpoch: asInteger(path, 'leader_epoch', node['leader_epoch']),
+    isr: asIntegers(path, 'isr', node['isr']),
+    controllerEpoch: asInteger(path, 'controller_epoch', node['controller_epoch']),
+  }
+}
+
+export function encodeConfig(values: ReadonlyMap<string, string>): string {
+  return JSON.stringify({ version: 1, config: Object.fromEntries(values) })
+}
+
+export function decodeConfig(path: string, data: string): ReadonlyMap<string, string> {
+  const config = asObject(path, 'config', parseObject(path, data)['config'] ?? {})
+  return new Map(Object.entries(config).map(([k, v]) => [k, asText(path, k, v)]))
+}
+
+export function encodeProducerIdBlock(block: ProducerIdBlock): string {
+  return JSON.stringify({
+    version: 1,
+    broker: block.brokerId,
+    block_start: String(block.start),
+    block_end: String(block.end),
+  })
+}
+
+export function decodeProducerIdBlock(path: string, data: string): ProducerIdBlock {
+  const node = parseObject(path, data)
+  return {
+    brokerId: asInteger(path, 'broker', node['broker']),
+    start: asInteger(path, 'block_start', node['block_start']),
+    end: asInteger(path, 'block_end', node['block_end']),
+  }
+}
+
+export function encodeController(controller: ControllerRegistration): string {
+  return JSON.stringify({
+    version: 2,
+    brokerid: controller.brokerId,
+    timestamp: String(controller.timestampMs),
+    kraftControllerEpoch: -1,
+  })
+}
+
+export function decodeController(path: string, data: string): ControllerRegistration {
+  const node = parseObject(path, data)
+  return {
+    brokerId: asInteger(path, 'brokerid', node['brokerid']),
+    timestampMs: asInteger(path, 'timestamp', node['timestamp'] ?? 0),
+  }
+}
+
+/** A node that holds nothing but a decimal number. */
+export function decodeInteger(path: string, data: string): number {
+  return asInteger(path, 'the node', data.trim())
+}

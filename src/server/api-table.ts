@@ -1,0 +1,63 @@
+/**
+ * The list of what is served. ApiVersions answers from it, so that exactly what is served is
+ * advertised.
+ */
+import { AlterConfigs } from '../protocol/messages/alter-configs.ts'
+import { ApiVersions } from '../protocol/messages/api-versions.ts'
+import { CreatePartitions } from '../protocol/messages/create-partitions.ts'
+import { CreateTopics } from '../protocol/messages/create-topics.ts'
+import { DeleteTopics } from '../protocol/messages/delete-topics.ts'
+import { DescribeCluster } from '../protocol/messages/describe-cluster.ts'
+import { DescribeConfigs } from '../protocol/messages/describe-configs.ts'
+import { DescribeTopicPartitions } from '../protocol/messages/describe-topic-partitions.ts'
+import { FindCoordinator } from '../protocol/messages/find-coordinator.ts'
+import { IncrementalAlterConfigs } from '../protocol/messages/incremental-alter-configs.ts'
+import { InitProducerId } from '../protocol/messages/init-producer-id.ts'
+import { Metadata } from '../protocol/messages/metadata.ts'
+import { createAlterConfigsHandler } from './handlers/alter-configs.ts'
+import { createApiVersionsHandler, type ServedRange } from './handlers/api-versions.ts'
+import { createCreatePartitionsHandler } from './handlers/create-partitions.ts'
+import { createCreateTopicsHandler } from './handlers/create-topics.ts'
+import { createDeleteTopicsHandler } from './handlers/delete-topics.ts'
+import { createDescribeClusterHandler } from './handlers/describe-cluster.ts'
+import { createDescribeConfigsHandler } from './handlers/describe-configs.ts'
+import { createDescribeTopicPartitionsHandler } from './handlers/describe-topic-partitions.ts'
+import { createFindCoordinatorHandler } from './handlers/find-coordinator.ts'
+import { createIncrementalAlterConfigsHandler } from './handlers/incremental-alter-configs.ts'
+import { createInitProducerIdHandler } from './handlers/init-producer-id.ts'
+import { createMetadataHandler } from './handlers/metadata.ts'
+import { type ServedApi, serve } from './request-dispatcher.ts'
+import type { Responder } from './responder.ts'
+import type { Services } from './services.ts'
+
+/** Everything that is served: what is listed here, and the APIs of the data path. */
+export function createApiTable(
+  responder: Responder,
+  services: Services,
+  dataPath: readonly ServedApi[],
+): readonly ServedApi[] {
+  const ranges: ServedRange[] = []
+  const apis = [
+    ...dataPath,
+    serve(
+      responder,
+      ApiVersions,
+      createApiVersionsHandler(() => ranges),
+    ),
+    serve(responder, Metadata, createMetadataHandler(services)),
+    serve(responder, FindCoordinator, createFindCoordinatorHandler(services)),
+    serve(responder, InitProducerId, createInitProducerIdHandler(services)),
+    serve(responder, CreateTopics, createCreateTopicsHandler(services)),
+    serve(responder, DeleteTopics, createDeleteTopicsHandler(services)),
+    serve(responder, CreatePartitions, createCreatePartitionsHandler(services)),
+    serve(responder, DescribeConfigs, createDescribeConfigsHandler(services)),
+    serve(responder, AlterConfigs, createAlterConfigsHandler(services)),
+    serve(responder, IncrementalAlterConfigs, createIncrementalAlterConfigsHandler(services)),
+    serve(responder, DescribeCluster, createDescribeClusterHandler(services)),
+    serve(responder, DescribeTopicPartitions, createDescribeTopicPartitionsHandler(services)),
+  ].sort((a, b) => a.api.key - b.api.key)
+  for (const { api, minVersion, maxVersion } of apis) {
+    ranges.push({ apiKey: api.key, minVersion, maxVersion })
+  }
+  return apis
+}

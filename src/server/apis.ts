@@ -1,0 +1,160 @@
+/** Puts the parts of the control plane together: managers, handlers, the table of APIs. */
+import type { LoadedConfig } from '../config/load-broker-config.ts'
+import type { TopicConfig } from '../config/topic-config.ts'
+import { BrokerConfigManager } from '../controller/broker-config-manager.ts'
+import { LiveBrokerTexts } from '../controller/broker-texts.ts'
+import { TopicManager } from '../controller/topic-manager.ts'
+import type { MetadataCache } from '../metadata/metadata-cache.ts'
+import type { BrokerEndpoint, TopicImage } from '../metadata/topic-image.ts'
+import type { Connection } from '../network/connection.ts'
+import type { RequestHandler } from '../network/request-handler.ts'
+import { ApiVersions } from '../protocol/messages/api-versions.ts'
+import { DeleteRecords } from '../protocol/messages/delete-records.ts'
+import { DescribeLogDirs } from '../protocol/messages/describe-log-dirs.ts'
+import { Fetch } from '../protocol/messages/fetch.ts'
+import { ListOffsets } from '../protocol/messages/list-offsets.ts'
+import { OffsetForLeaderEpoch } from '../protocol/messages/offset-for-leader-epoch.ts'
+import { Produce } from '../protocol/messages/produce.ts'
+import type { ClusterRegistry } from '../registry/cluster-registry.ts'
+import type { FetchPurgatory } from '../replica/delayed-fetch.ts'
+import type { ReplicaManager } from '../replica/replica-manager.ts'
+import { ProducerIdManager } from '../transaction/producer-id-manager.ts'
+import type { Clock } from '../util/clock.ts'
+import type { Logger } from '../util/logger.ts'
+import type { Random } from '../util/random.ts'
+import type { TimerQueue } from '../util/timer-queue.ts'
+import { createApiTable } from './api-table.ts'
+import { FetchSessionCache } from './fetch-session.ts'
+import { unsupportedApiVersions } from './handlers/api-versions.ts'
+import { createDeleteRecordsHandler } from './handlers/delete-records.ts'
+import { createDescribeLogDirsHandler } from './handlers/describe-log-dirs.ts'
+import { FetchHandler } from './handlers/fetch.ts'
+import { createListOffsetsHandler } from './handlers/list-offsets.ts'
+import { createOffsetForLeaderEpochHandler } from './handlers/offset-for-leader-epoch.ts'
+import { ProduceHandler } from './handlers/produce.ts'
+import { RequestDispatcher, serve, serveFrames } from './request-dispatcher.ts'
+import { Responder } from './responder.ts'
+
+export interface ApisOptions {
+  readonly loaded: LoadedConfig
+  readonly brokerId: number
+  readonly registry: ClusterRegistry
+  readonly metadata: MetadataCache
+  readonly replicas: ReplicaManager
+  readonly purgatory: FetchPurgatory
+  readonly timers: TimerQueue
+  readonly transport: number
+  readonly dataDirectory: string
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+}
+
+export interface Apis {
+  readonly handle: RequestHandler
+  produceResult(connection: Connection, sequence: number, apiVersion: number): void
+  /** What the logs of this broker are, after `load`. */
+  topics(): { readonly image: TopicImage; readonly config: TopicConfig }[]
+  /** Announces where clients reach this broker. */
+  register(endpoints: ReadonlyMap<string, BrokerEndpoint>): Promise<void>
+}
+
+/** Reads the cluster's state and makes the handlers. Throws RegistryError. */
+export async function createApis(options: ApisOptions): Promise<Apis> {
+  const { loaded, brokerId, registry, metadata, replicas, logger, clock } = options
+  const texts = new LiveBrokerTexts(loaded.explicit)
+  const brokerConfigs = new BrokerConfigManager({ brokerId, registry, texts, logger })
+  const topicManager = new TopicManager({
+    registry,
+    metadata,
+    host: replicas,
+    config: loaded.config,
+    texts,
+    random: options.random,
+    timers: options.timers,
+    logger,
+  })
+  brokerConfigs.onChange(() => topicManager.reconfigureAll())
+  const producerIds = new ProducerIdManager({ registry, brokerId })
+  const responder = new Responder(options.transport)
+  const services = {
+    brokerId,
+    config: loaded.config,
+    texts,
+    metadata,
+    registry,
+    topicManager,
+    brokerConfigs,
+    producerIds,
+    clock,
+    random: options.random,
+    timers: options.timers,
+    logger,
+  }
+  const produce = new ProduceHandler({ responder, replicas, clock, brokerId })
+  const fetch = new FetchHandler({
+    responder,
+    replicas,
+    metadata,
+    purgatory: options.purgatory,
+    sessions: new FetchSessionCache({
+      slots: loaded.config.maxIncrementalFetchSessionCacheSlots,
+      clock,
+      random: options.random,
+    }),
+    fetchMaxBytes: loaded.config.fetchMaxBytes,
+    decompressionMaxBytes: loaded.config.decompressionMaxBytes,
+  })
+  const apis = createApiTable(responder, services, [
+    serveFrames(Produce, (frame) => produce.handle(frame)),
+    serveFrames(Fetch, (frame) => fetch.handle(frame)),
+    serve(responder, ListOffsets, createListOffsetsHandler({ replicas })),
+    serve(responder, OffsetForLeaderEpoch, createOffsetForLeaderEpochHandler({ replicas })),
+    serve(responder, DeleteRecords, createDeleteRecordsHandler({ replicas })),
+    serve(
+      responder,
+      DescribeLogDirs,
+      createDescribeLogDirsHandler({ replicas, dataDirectory: options.dataDirectory }),
+    ),
+  ])
+  const dispatcher = new RequestDispatcher(apis, (frame) => {
+    // In the oldest version, which every client can read.
+    responder.respond(ApiVersions, { ...frame, apiVersion: 0 }, unsupportedApiVersions())
+  })
+
+  const setBroker = (brokerEpoch: number, endpoints: ReadonlyMap<string, BrokerEndpoint>): void =>
+    metadata.setBrokers([{ brokerId, brokerEpoch, rack: loaded.config.brokerRack, endpoints }])
+
+  // One broker: it is alive, and it is the controller.
+  setBroker(-1, new Map())
+  await registry.electController({ brokerId, timestampMs: clock.nowMs() })
+  metadata.setController(brokerId)
+  await brokerConfigs.load()
+  await topicManager.load()
+
+  return {
+    handle: (frame) => dispatcher.handle(frame),
+    produceResult: (connection, sequence, version) =>
+      produce.handleResult(connection, sequence, version),
+    topics: () =>
+      [...metadata.topics()].map((image) => ({
+        image,
+        config: topicManager.effectiveConfig(image),
+      })),
+    register: async (endpoints) => {
+      const registered = await registry.registerBroker({
+        brokerId,
+        rack: loaded.config.brokerRack,
+        timestampMs: clock.nowMs(),
+        endpoints: [...endpoints].map(([listenerName, { host, port }]) => ({
+          listenerName,
+          securityProtocol: 'PLAINTEXT',
+          host,
+          port,
+        })),
+      })
+      setBroker(registered.brokerEpoch ?? 0, endpoints)
+      await topicManager.resumeDeletions()
+    },
+  }
+}
