@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { inflateRawSync } from 'node:zlib'
 
 /** The older one still has versions that the newer one has dropped. */
@@ -25,7 +25,7 @@ export function kafkaClientsJar(version: KafkaClientsVersion): string | null {
   return existsSync(jar) ? jar : null
 }
 
-/** A jar with what it needs beside it to run Kafka's classes, as a class path. */
+/** A class path: the jar, what lies beside it, and the logging interface that its classes name. */
 export function kafkaClientsClassPath(jar: string): string {
   const slf4j = join(homedir(), '.m2/repository/org/slf4j/slf4j-api')
   const logging = existsSync(slf4j)
@@ -34,7 +34,7 @@ export function kafkaClientsClassPath(jar: string): string {
         .slice(0, 1)
         .map((name) => join(slf4j, name))
     : []
-  return [jar, ...logging].join(':')
+  return [jar, join(dirname(jar), '*'), ...logging].join(':')
 }
 
 const CENTRAL_ENTRY = 0x02014b50
