@@ -81,6 +81,8 @@ public final class EarlyClient {
     config.put("bootstrap.servers", bootstrap);
     config.put("enable.auto.commit", false);
     config.put("auto.offset.reset", "none");
+    // Closing waits for the fetch that is under way at the end of the log.
+    config.put("fetch.max.wait.ms", 100);
     return new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
   }
 
