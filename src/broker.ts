@@ -70,6 +70,11 @@ export class Broker {
     return this.#listeners
   }
 
+  /** The threads (or the one turn) that own the partitions. */
+  get shards(): readonly Shard[] {
+    return this.#shards
+  }
+
   get dataDirectory(): string {
     return this.#directory?.path ?? ''
   }
