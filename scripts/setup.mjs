@@ -62,3 +62,8 @@ if (newest(at('build', 'Release', 'shardlog.node')) < newest(at('native'), at('b
 if (newest(at('dist', '.tsbuildinfo')) < newest(at('src'), at('test'), at('scripts'), at('bench'), at('tsconfig.json'))) {
   run('compiling TypeScript', at('node_modules', '.bin', 'tsc'), ['-p', root])
 }
+
+// Continuous integration tests against real clients and brokers; elsewhere their tests skip.
+if (process.env.CI === 'true' && process.env.npm_lifecycle_event === 'pretest') {
+  run('installing the clients and brokers to test with', process.execPath, [at('dist', 'scripts', 'peers.js'), '--install'])
+}

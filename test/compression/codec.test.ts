@@ -27,7 +27,7 @@ for (const [name, codec] of codecs) {
       for (const size of sizes) {
         for (const fill of [() => 65, (i: number) => (i * 2654435761) >>> 24]) {
           const plain = Buffer.from(Array.from({ length: size }, (_, i) => fill(i)))
-          const packed = compress(codec, plain, magic)
+          const packed = compress(codec, plain, { magic })
           assert.ok(decompress(codec, packed, { ...options, magic }).equals(plain), `${size}`)
         }
       }
@@ -35,7 +35,7 @@ for (const [name, codec] of codecs) {
   }
 
   test(`${name}: no mutation or truncation does more than throw`, () => {
-    const packed = compress(codec, Buffer.from('some text, some text, '.repeat(500)), 2)
+    const packed = compress(codec, Buffer.from('some text, some text, '.repeat(500)), { magic: 2 })
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.nat(packed.length - 1), fc.integer({ min: 0, max: 255 })), {
@@ -63,7 +63,7 @@ for (const [name, codec] of codecs) {
 
   test(`${name}: one byte more than the limit is refused`, () => {
     const plain = Buffer.alloc(100_000, 1)
-    const packed = compress(codec, plain, 2)
+    const packed = compress(codec, plain, { magic: 2 })
     assert.equal(decompress(codec, packed, { outputBytesMax: 100_000, magic: 2 }).length, 100_000)
     assert.throws(
       () => decompress(codec, packed, { outputBytesMax: 99_999, magic: 2 }),
@@ -76,8 +76,8 @@ test('1 GB in 1 MB is refused in bounded memory, whatever the codec', () => {
   const bombs: [number, Buffer][] = [
     [Codec.GZIP, Buffer.concat(Array.from({ length: 16 }, () => gzipSync(Buffer.alloc(64 << 20))))],
     [Codec.ZSTD, zstd.compress(Buffer.alloc(1 << 29))],
-    [Codec.LZ4, compress(Codec.LZ4, Buffer.alloc(200 << 20), 2)],
-    [Codec.SNAPPY, compress(Codec.SNAPPY, Buffer.alloc(20 << 20), 2)],
+    [Codec.LZ4, compress(Codec.LZ4, Buffer.alloc(200 << 20), { magic: 2 })],
+    [Codec.SNAPPY, compress(Codec.SNAPPY, Buffer.alloc(20 << 20), { magic: 2 })],
   ]
   for (const [codec, bomb] of bombs) {
     const before = process.memoryUsage().rss
@@ -94,7 +94,7 @@ test('lengths that lie are not allocated', () => {
   assert.throws(() => decompress(Codec.SNAPPY, snappy, options), CorruptDataError)
   const zstdLie = zstd.compress(Buffer.alloc(1000))
   assert.equal(decompress(Codec.ZSTD, zstdLie, options).length, 1000)
-  const lz4 = compress(Codec.LZ4, Buffer.alloc(1000), 2)
+  const lz4 = compress(Codec.LZ4, Buffer.alloc(1000), { magic: 2 })
   lz4.writeUInt32LE(0x7fffffff, 7)
   assert.throws(() => decompress(Codec.LZ4, lz4, options), CorruptDataError)
 })

@@ -2,14 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Codec } from '../../src/compression/codec.ts'
-import {
-  buildBatch,
-  buildLegacy,
-  legacyMessagesOf,
-  openWrapper,
-  readBatch,
-  recordsOf,
-} from '../../src/log/record-format.ts'
+import { buildBatch, buildMessageSet, readBatch } from '../../src/log/record-format.ts'
 import {
   convertDown,
   findOffsetByTimestamp,
@@ -17,6 +10,7 @@ import {
   validateAndConvert,
 } from '../../src/log/slow-lane.ts'
 import { addon } from '../../src/native/addon.ts'
+import { batchContent, messageSetContent } from './record-content.ts'
 
 const rules: SlowLaneRules = {
   apiVersion: 2,
@@ -37,38 +31,11 @@ const records = Array.from({ length: 50 }, (_, i) => ({
   value: i % 7 === 0 ? null : Buffer.from(`value ${i} `.repeat(i)),
 }))
 
-function contentOf(bytes: Buffer): unknown[] {
-  const batch = readBatch(bytes)
-  return [...recordsOf(batch, bytes, LIMIT)].map(({ offsetDelta, timestampDelta, key, value }) => ({
-    offset: batch.baseOffset + offsetDelta,
-    timestamp: batch.baseTimestamp + timestampDelta,
-    key: key === null ? null : Buffer.from(key),
-    value: value === null ? null : Buffer.from(value),
-  }))
-}
-
-function legacyContentOf(bytes: Buffer): unknown[] {
-  const content: unknown[] = []
-  for (const message of legacyMessagesOf(bytes)) {
-    if (message.codec === Codec.NONE) {
-      const { offset, timestamp, key, value } = message
-      content.push({ offset, timestamp, key, value })
-      continue
-    }
-    const inner = [...legacyMessagesOf(openWrapper(message, LIMIT))]
-    const first = message.magic === 1 ? message.offset - (inner.length - 1) : 0
-    for (const { offset, timestamp, key, value } of inner) {
-      content.push({ offset: first + offset, timestamp, key, value })
-    }
-  }
-  return content
-}
-
 for (const magic of [0, 1] as const) {
   for (const codec of [Codec.NONE, Codec.GZIP, Codec.SNAPPY, Codec.LZ4]) {
     test(`format ${magic}, codec ${codec}: up to format 2 and down again`, () => {
       const wanted = magic === 1 ? records : records.map((one) => ({ ...one, timestamp: -1 }))
-      const old = buildLegacy(wanted, { magic, codec, isLogAppendTime: false })
+      const old = buildMessageSet(wanted, { magic, codec })
       const up = validateAndConvert(old, rules)
       assert.equal(up.kind, 'replace')
       if (up.kind !== 'replace') return
@@ -77,13 +44,13 @@ for (const magic of [0, 1] as const) {
       assert.equal(batch.recordCount, records.length)
       assert.equal(batch.maxTimestamp, magic === 1 ? records.at(-1)?.timestamp : -1)
       assert.equal(up.bytes.readUInt32BE(17), addon.crc32c(up.bytes.subarray(21), 0))
-      assert.deepEqual(contentOf(up.bytes), wanted)
+      assert.deepEqual(batchContent(up.bytes), wanted)
       const down = convertDown(up.bytes, { magic, fetchOffset: 0, decompressionMaxBytes: LIMIT })
       assert.ok(down)
-      assert.deepEqual(legacyContentOf(down), wanted)
+      assert.deepEqual(messageSetContent(down), wanted)
       const later = convertDown(up.bytes, { magic, fetchOffset: 20, decompressionMaxBytes: LIMIT })
       assert.ok(later)
-      assert.deepEqual(legacyContentOf(later), wanted.slice(20))
+      assert.deepEqual(messageSetContent(later), wanted.slice(20))
     })
   }
 }
@@ -100,7 +67,7 @@ for (const codec of [Codec.GZIP, Codec.SNAPPY, Codec.LZ4, Codec.ZSTD]) {
       } else {
         assert.ok(outcome.kind === 'replace')
         assert.equal(readBatch(outcome.bytes).codec, target)
-        assert.deepEqual(contentOf(outcome.bytes), records)
+        assert.deepEqual(batchContent(outcome.bytes), records)
       }
     }
     const time = (records[30]?.timestamp ?? 0) - 5
@@ -126,8 +93,8 @@ test('what is wrong is refused with the code of its kind', () => {
   assert.deepEqual(refusal(batch, { decompressionMaxBytes: 100 }), [10, -1])
   const short = Buffer.from(batch)
   short.writeInt32BE(51, 57)
-  assert.deepEqual(refusal(short), [2, -1])
-  const old = buildLegacy(records, { magic: 1, codec: Codec.GZIP, isLogAppendTime: false })
+  assert.deepEqual(refusal(short), [87, -1])
+  const old = buildMessageSet(records, { magic: 1, codec: Codec.GZIP })
   assert.deepEqual(refusal(old), [87, -1])
   old[old.length - 1] = (old[old.length - 1] as number) ^ 1
   assert.deepEqual(refusal(old, { apiVersion: 2 }), [2, -1])
@@ -149,5 +116,5 @@ test('zstd cannot be sent in an old format', () => {
   assert.equal(convertDown(zstd, options), null)
   const both = convertDown(Buffer.concat([gzip, zstd]), options)
   assert.ok(both)
-  assert.equal(legacyContentOf(both).length, records.length)
+  assert.equal(messageSetContent(both).length, records.length)
 })
