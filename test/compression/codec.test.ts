@@ -1,7 +1,7 @@
 /** Codecs: round trips, what no codec makes, and bombs. */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
 import { createRequire } from 'node:module'
+import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import { compressFrameSync } from 'lz4-napi'
@@ -296,5 +296,6 @@ test('lz4: the header checksum of format 0 is the wrong one of the first clients
     assert.ok(decompress(Codec.LZ4, right, strict).equals(plain))
   }
   const lenient = { ...options, magic: 0 }
-  for (const bytes of [broken, right]) assert.ok(decompress(Codec.LZ4, bytes, lenient).equals(plain))
+  for (const bytes of [broken, right])
+    assert.ok(decompress(Codec.LZ4, bytes, lenient).equals(plain))
 })
