@@ -21,6 +21,8 @@ import { type Random, systemRandom } from './util/random.ts'
 import { TimerQueue } from './util/timer-queue.ts'
 
 const SHARDS_MAX = 8
+/** Measured: up to here one thread does more with less than two that hand work to each other. */
+const CORES_WITHOUT_SHARDS = 2
 const FRAME_STALL_MS = 30_000
 const PARTITIONS_PER_TOPIC_MAX = 1_000_000
 
@@ -201,10 +203,9 @@ export class Broker {
 
   async #startShards(transport: number, replicas: ReplicaManager): Promise<void> {
     const { config } = this.#options.config
-    const threads =
-      config.shards >= 0
-        ? config.shards
-        : Math.min(SHARDS_MAX, Math.max(1, availableParallelism() - 1))
+    const cores = availableParallelism()
+    const chosen = cores <= CORES_WITHOUT_SHARDS ? 0 : Math.min(SHARDS_MAX, cores - 1)
+    const threads = config.shards >= 0 ? config.shards : chosen
     const logger = this.#options.logger.child({ room: 'shard' })
     this.#shards = await Promise.all(
       Array.from({ length: Math.max(1, threads) }, async () => {

@@ -88,6 +88,7 @@ export const topicConfig = defineConfig({
     importance: 'medium',
     synonyms: [{ key: 'log.flush.interval.ms' }, { key: 'log.flush.scheduler.interval.ms' }],
     doc: 'Time after which the log is forced to disk.',
+    inert: true,
   },
   followerReplicationThrottledReplicas: {
     key: 'follower.replication.throttled.replicas',

@@ -135,6 +135,7 @@ export class ReplicaManager {
   async reconfigureTopic(name: string, config: TopicConfig): Promise<void> {
     await Promise.all(
       (this.#topics.get(name) ?? []).map(async (partition) => {
+        partition.config = config
         partition.settings = this.#settings(config)
         if (partition.log === NO_LOG) return
         await partition.shard.run('configure', {
@@ -164,6 +165,7 @@ export class ReplicaManager {
         partition: number,
         shard: this.#shardOf(image.name, number),
         leaderEpoch,
+        config,
         settings: this.#settings(config),
       })
       partitions[number] = partition
