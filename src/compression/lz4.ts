@@ -67,8 +67,7 @@ function readHeader(reader: FrameReader, brokenChecksum: boolean): FrameHeader {
   }
   const sizeCode = descriptor >> 4
   if (sizeCode < 4) throw new CorruptDataError('an lz4 frame with an unknown block size')
-  const contentBytes =
-    (flags & CONTENT_BYTES_BIT) === 0 ? -1n : reader.take(8).readBigUInt64LE(0)
+  const contentBytes = (flags & CONTENT_BYTES_BIT) === 0 ? -1n : reader.take(8).readBigUInt64LE(0)
   const checked = reader.bytes.subarray(from, reader.at)
   const checksum = reader.take(1).readUInt8(0)
   if (!brokenChecksum && checksum !== ((xxhash32(checked) >>> 8) & 0xff)) {
@@ -96,8 +95,7 @@ export function* decompressLz4(
     if ((flags & BLOCK_CHECKSUM_BIT) !== 0 && reader.uint32() !== xxhash32(block)) {
       throw new CorruptDataError('an lz4 block with a wrong checksum')
     }
-    const window =
-      (word & UNCOMPRESSED_BIT) === 0 ? decompressBlock(block, blockBytesMax) : block
+    const window = (word & UNCOMPRESSED_BIT) === 0 ? decompressBlock(block, blockBytesMax) : block
     total += window.length
     checkLimit(total, outputBytesMax)
     contentHash?.update(window)

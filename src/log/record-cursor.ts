@@ -146,18 +146,25 @@ export class RecordCursor extends WindowReader {
     return true
   }
 
-  /** A zigzag varint before `end`. */
+  /** A zigzag varint before `end`, exact for all of ±2^53. */
   #varint(end: number, bytesMax: number): number {
-    let value = 0
-    let unit = 1
-    for (let i = 0; i < bytesMax && this.at < end; i += 1) {
-      const byte = this.bytes[this.at] as number
+    if (this.at >= end) throw new InvalidRecordError('a record that is shorter than its fields')
+    const first = this.bytes[this.at] as number
+    this.at += 1
+    const sign = first & 1
+    let size = (first & 0x7e) >> 1
+    let unit = 64
+    let byte = first
+    for (let i = 1; byte >= 0x80; i += 1) {
+      if (i === bytesMax || this.at >= end) {
+        throw new InvalidRecordError('a number in a record that does not end')
+      }
+      byte = this.bytes[this.at] as number
       this.at += 1
-      value += (byte & 0x7f) * unit
-      if (byte < 0x80) return value % 2 === 0 ? value / 2 : -(value + 1) / 2
+      size += (byte & 0x7f) * unit
       unit *= 128
     }
-    throw new InvalidRecordError('a number in a record that does not end')
+    return sign === 0 ? size : -size - 1
   }
 
   /** Goes over a field and returns its length, at least `bytesMin`; -1 is null. */

@@ -114,10 +114,15 @@ class ByteWriter {
     return from
   }
 
+  /** A zigzag varint, exact for all of ±2^53: doubled, such a number has no place in a double. */
   varint(value: number): void {
-    let rest = zigzag(value)
-    const from = this.room(varintBytes(value))
-    for (let at = from; at < this.at; at += 1) {
+    const sign = value < 0 ? 1 : 0
+    const size = sign === 0 ? value : -(value + 1)
+    const count = varintBytes(value)
+    const from = this.room(count)
+    this.bytes[from] = ((size % 64) << 1) | sign | (count > 1 ? 0x80 : 0)
+    let rest = Math.floor(size / 64)
+    for (let at = from + 1; at < this.at; at += 1) {
       this.bytes[at] = at + 1 < this.at ? (rest % 128) | 0x80 : rest
       rest = Math.floor(rest / 128)
     }
@@ -147,13 +152,10 @@ class ByteWriter {
   }
 }
 
-function zigzag(value: number): number {
-  return value >= 0 ? value * 2 : -value * 2 - 1
-}
-
 function varintBytes(value: number): number {
   let count = 1
-  for (let rest = zigzag(value); rest >= 0x80; rest = Math.floor(rest / 128)) count += 1
+  let rest = Math.floor((value < 0 ? -(value + 1) : value) / 64)
+  for (; rest > 0; rest = Math.floor(rest / 128)) count += 1
   return count
 }
 

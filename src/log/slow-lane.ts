@@ -16,6 +16,7 @@ import {
   RecordBatchBuilder,
   readBatch,
   recompressBatch,
+  saturate,
   withCreateTime,
 } from './record-format.ts'
 
@@ -106,8 +107,8 @@ class RecordCheck {
       this.#timestampRefused = true
       this.#refuse(recordIndex, 'log-append time is not for producers to set')
     } else if (
-      nowMs - timestamp > timestampBeforeMaxMs ||
-      timestamp - nowMs > timestampAfterMaxMs
+      saturate(nowMs - timestamp) > timestampBeforeMaxMs ||
+      saturate(timestamp - nowMs) > timestampAfterMaxMs
     ) {
       this.#timestampRefused = true
       this.#refuse(recordIndex, `timestamp ${timestamp} is out of range at ${nowMs}`)
