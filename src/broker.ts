@@ -7,12 +7,12 @@ import type { LoadedConfig } from './config/load-broker-config.ts'
 import { DataDirectory } from './log/data-directory.ts'
 import { MetadataCache } from './metadata/metadata-cache.ts'
 import { Transport } from './network/transport.ts'
-import { FetchPurgatory } from './replica/delayed-fetch.ts'
-import { ReplicaManager } from './replica/replica-manager.ts'
 import type { ClusterRegistry } from './registry/cluster-registry.ts'
 import { adoptTopics, planAdoption } from './registry/embedded/adoption.ts'
 import { JOURNAL_FILE } from './registry/embedded/embedded-node-store.ts'
 import { openEmbeddedRegistry } from './registry/embedded/embedded-registry.ts'
+import { FetchPurgatory } from './replica/delayed-fetch.ts'
+import { ReplicaManager } from './replica/replica-manager.ts'
 import { createApis } from './server/apis.ts'
 import { Shard } from './shard/shard.ts'
 import { type Clock, systemClock } from './util/clock.ts'
@@ -138,7 +138,10 @@ export class Broker {
 
     const isNew = !existsSync(join(directory.path, JOURNAL_FILE))
     const [registry, , cleanShutdown, checkpoints] = await Promise.all([
-      openEmbeddedRegistry({ directory: directory.path, logger: logger.child({ room: 'registry' }) }),
+      openEmbeddedRegistry({
+        directory: directory.path,
+        logger: logger.child({ room: 'registry' }),
+      }),
       this.#startShards(transport.id, replicas),
       directory.takeCleanShutdownMark(),
       directory.readCheckpoints(),
@@ -222,7 +225,11 @@ export class Broker {
   }
 
   /** A data directory that Apache Kafka wrote: its folders say which topics there are. */
-  async #adopt(registry: ClusterRegistry, directory: DataDirectory, brokerId: number): Promise<void> {
+  async #adopt(
+    registry: ClusterRegistry,
+    directory: DataDirectory,
+    brokerId: number,
+  ): Promise<void> {
     const found = await directory.partitionFolders()
     if (found.length === 0) return
     const plan = planAdoption({

@@ -179,7 +179,9 @@ function parseListeners(key: string, text: string): Endpoint[] {
     .map((one) => one.trim())
     .filter((one) => one !== '')
     .map((one) => {
-      const match = /^([A-Za-z0-9_-]+):\/\/(?:\[([0-9a-fA-F:.%]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(one)
+      const match = /^([A-Za-z0-9_-]+):\/\/(?:\[([0-9a-fA-F:.%]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(
+        one,
+      )
       const port = Number(match?.[4])
       if (!match || port > 65535) {
         throw new ConfigError(

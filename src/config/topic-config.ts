@@ -314,10 +314,7 @@ export const topicConfig = defineConfig({
     default: 0,
     check: atLeast(0),
     importance: 'medium',
-    synonyms: [
-      { key: 'log.roll.jitter.ms' },
-      { key: 'log.roll.jitter.hours', factor: 3_600_000 },
-    ],
+    synonyms: [{ key: 'log.roll.jitter.ms' }, { key: 'log.roll.jitter.hours', factor: 3_600_000 }],
     doc: 'Random time taken off segment.ms, so that segments do not all roll at once.',
   },
   segmentMs: {
