@@ -1,5 +1,5 @@
 /** The configuration of a broker: Kafka's keys, from 0.8 to 4.x, and our own (`shardlog.*`). */
-import { atLeast, between, type ConfigOf, defineConfig, oneOf } from './define-config.ts'
+import { atLeast, between, type ConfigOf, defineConfig, either, oneOf } from './define-config.ts'
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER
 
@@ -45,7 +45,7 @@ export const brokerConfig = defineConfig({
   listenerSecurityProtocolMap: {
     key: 'listener.security.protocol.map',
     type: 'string',
-    default: 'PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL',
+    default: 'SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT',
     importance: 'low',
     doc: 'Security protocol of each listener name.',
   },
@@ -95,7 +95,7 @@ export const brokerConfig = defineConfig({
   },
   logDirs: {
     key: 'log.dirs',
-    type: 'list',
+    type: 'string',
     default: null,
     importance: 'high',
     doc: 'Data directories, comma-separated.',
@@ -152,6 +152,7 @@ export const brokerConfig = defineConfig({
     key: 'compression.gzip.level',
     type: 'int',
     default: -1,
+    check: either(-1, between(1, 9)),
     importance: 'medium',
     dynamic: 'cluster-wide',
     doc: 'Level of gzip.',
@@ -564,33 +565,3 @@ export const brokerConfig = defineConfig({
 })
 
 export type BrokerConfig = ConfigOf<typeof brokerConfig>
-
-/** Keys that Kafka knows and that have no effect here. */
-export const inertBrokerKeys: ReadonlySet<string> = new Set(
-  (
-    'num.network.threads num.io.threads num.replica.fetchers num.recovery.threads.per.data.dir queued.max.requests ' +
-    'queued.max.request.bytes background.threads zookeeper.connection.timeout.ms zookeeper.session.timeout.ms ' +
-    'zookeeper.sync.time.ms zookeeper.set.acl zookeeper.max.in.flight.requests broker.id.generation.enable reserved.broker.max.id ' +
-    'group.initial.rebalance.delay.ms group.min.session.timeout.ms group.max.session.timeout.ms group.max.size ' +
-    'offsets.topic.replication.factor offsets.topic.num.partitions offsets.topic.segment.bytes offsets.retention.minutes ' +
-    'offsets.retention.check.interval.ms offsets.commit.timeout.ms offsets.load.buffer.size offset.metadata.max.bytes ' +
-    'transaction.state.log.replication.factor transaction.state.log.min.isr transaction.state.log.num.partitions ' +
-    'transaction.state.log.segment.bytes transactional.id.expiration.ms transaction.max.timeout.ms ' +
-    'controlled.shutdown.enable controlled.shutdown.max.retries controlled.shutdown.retry.backoff.ms ' +
-    'auto.leader.rebalance.enable leader.imbalance.check.interval.seconds leader.imbalance.per.broker.percentage ' +
-    'replica.lag.time.max.ms replica.lag.max.messages replica.socket.timeout.ms replica.socket.receive.buffer.bytes ' +
-    'replica.fetch.max.bytes replica.fetch.wait.max.ms replica.fetch.min.bytes replica.fetch.backoff.ms ' +
-    'replica.fetch.response.max.bytes replica.high.watermark.checkpoint.interval.ms replica.selector.class ' +
-    'fetch.purgatory.purge.interval.requests producer.purgatory.purge.interval.requests request.timeout.ms ' +
-    'log.cleaner.enable log.cleaner.threads log.cleaner.io.max.bytes.per.second log.cleaner.dedupe.buffer.size ' +
-    'log.cleaner.io.buffer.size log.cleaner.io.buffer.load.factor log.cleaner.backoff.ms log.cleaner.min.cleanable.ratio ' +
-    'log.cleaner.delete.retention.ms log.cleaner.min.compaction.lag.ms log.cleaner.max.compaction.lag.ms ' +
-    'log.message.format.version inter.broker.protocol.version inter.broker.listener.name security.inter.broker.protocol ' +
-    'control.plane.listener.name controller.socket.timeout.ms metric.reporters metrics.num.samples ' +
-    'metrics.sample.window.ms auto.include.jmx.reporter quota.producer.default quota.consumer.default ' +
-    'process.roles controller.quorum.voters controller.listener.names controller.quorum.bootstrap.servers ' +
-    'share.coordinator.state.topic.replication.factor share.coordinator.state.topic.min.isr ' +
-    'create.topic.policy.class.name alter.config.policy.class.name authorizer.class.name super.users ' +
-    'socket.connection.setup.timeout.ms socket.connection.setup.timeout.max.ms connection.failed.authentication.delay.ms'
-  ).split(/\s+/),
-)
