@@ -156,12 +156,7 @@ export interface Addon {
   slowSliceBytes(log: number): Buffer | null
   slowSliceVersion(log: number): number
   slowSliceNow(log: number): number
-  finishSlow(
-    log: number,
-    errorCode: number,
-    recordIndex: number,
-    bytes: Uint8Array | null,
-  ): boolean
+  finishSlow(log: number, errorCode: number, recordIndex: number, bytes: Uint8Array | null): boolean
 
   openLog(shard: number, options: LogOpenOptions): LogOpenResult
   /** 0 or an errno value. */

@@ -1,8 +1,8 @@
 /** One partition that this broker hosts: where its log is and in which epoch it leads. */
 import type { TopicConfig } from '../config/topic-config.ts'
 import type { LogSettings } from '../native/addon.ts'
-import type { Shard } from '../shard/shard.ts'
 import { published } from '../shard/published.ts'
+import type { Shard } from '../shard/shard.ts'
 
 /** Handle of a log that is not open. */
 export const NO_LOG = 0
