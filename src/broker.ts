@@ -1,8 +1,6 @@
 /** A broker: what it is made of, and the order in which that starts and stops. */
-import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import type { LoadedConfig } from './config/load-broker-config.ts'
 import { DataDirectory } from './log/data-directory.ts'
 import { MetadataCache } from './metadata/metadata-cache.ts'
@@ -10,8 +8,7 @@ import { Transport } from './network/transport.ts'
 import { FetchPurgatory } from './replica/delayed-fetch.ts'
 import { ReplicaManager } from './replica/replica-manager.ts'
 import type { ClusterRegistry } from './registry/cluster-registry.ts'
-import { adoptTopics, planAdoption } from './registry/embedded/adoption.ts'
-import { JOURNAL_FILE } from './registry/embedded/embedded-node-store.ts'
+import { type AdoptedTopic, planAdoption } from './registry/embedded/adoption.ts'
 import { openEmbeddedRegistry } from './registry/embedded/embedded-registry.ts'
 import { createApis } from './server/apis.ts'
 import { Shard } from './shard/shard.ts'
@@ -136,7 +133,6 @@ export class Broker {
     })
     this.#replicas = replicas
 
-    const isNew = !existsSync(join(directory.path, JOURNAL_FILE))
     const [registry, , cleanShutdown, checkpoints] = await Promise.all([
       openEmbeddedRegistry({ directory: directory.path, logger: logger.child({ room: 'registry' }) }),
       this.#startShards(transport.id, replicas),
@@ -151,7 +147,6 @@ export class Broker {
     if (meta.brokerId === null || meta.clusterId === null) {
       await directory.writeMeta(brokerId, clusterId)
     }
-    if (isNew) await this.#adopt(registry, directory, brokerId)
 
     const metadata = new MetadataCache({ clusterId })
     const apis = await createApis({
@@ -222,14 +217,12 @@ export class Broker {
   }
 
   /** A data directory that Apache Kafka wrote: its folders say which topics there are. */
-  async #adopt(registry: ClusterRegistry, directory: DataDirectory, brokerId: number): Promise<void> {
-    const found = await directory.partitionFolders()
-    if (found.length === 0) return
+  async #adoptable(directory: DataDirectory, brokerId: number): Promise<readonly AdoptedTopic[]> {
     const plan = planAdoption({
-      found,
+      found: await directory.partitionFolders(),
       brokerId,
       partitionsPerTopicMax: PARTITIONS_PER_TOPIC_MAX,
-      createTopicId: () => randomBytes(16).toString('base64url'),
+      createTopicId: () => this.#options.random.bytes(16).toString('base64url'),
     })
     for (const { partition, reason } of plan.refused) {
       this.#options.logger.warn(
@@ -237,8 +230,10 @@ export class Broker {
         'a partition folder is left alone',
       )
     }
-    await adoptTopics(registry, plan.topics)
-    this.#options.logger.info({ topics: plan.topics.length }, 'topics adopted from their folders')
+    if (plan.topics.length > 0) {
+      this.#options.logger.info({ topics: plan.topics.length }, 'topics adopted from their folders')
+    }
+    return plan.topics
   }
 
   /** Stops in order: answers what is in flight, flushes, writes the clean-shutdown mark. */

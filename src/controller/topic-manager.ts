@@ -571,8 +571,6 @@ export class TopicManager {
   #existing(name: string): TopicImage {
     const topic = this.#metadata.topic(name)
     if (topic !== undefined) return topic
-    const wrong = wrongTopicName(name)
-    if (wrong !== null) throw new KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, wrong)
     throw new KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `Topic '${name}' does not exist`)
   }
 
@@ -623,12 +621,25 @@ export class TopicManager {
     failed: (outcome: TopicOutcome) => O,
   ): Promise<O[]> {
     const outcomes: (O | undefined)[] = changes.map(() => undefined)
-    const all = this.#serial.run(() =>
-      inChunks([...changes.entries()], CHANGES_TOGETHER, async ([i, { name, run }]) => {
+    let begin = (): void => undefined
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve
+    })
+    const all = this.#serial.run(() => {
+      begin()
+      return inChunks([...changes.entries()], CHANGES_TOGETHER, async ([i, { name, run }]) => {
         outcomes[i] = await run().catch((error: unknown) => failed(this.#failure(name, error)))
-      }),
-    )
-    await (options.validateOnly ? all : this.#waitAtMost(all, options.timeoutMs))
+      })
+    })
+    if (options.validateOnly) {
+      await all
+    } else if (options.timeoutMs > 0) {
+      await this.#waitAtMost(all, options.timeoutMs)
+    } else {
+      // The caller does not wait, but what is refused at once is told.
+      await begun
+      await new Promise((resolve) => setImmediate(resolve))
+    }
     return outcomes.map((outcome, i) => outcome ?? failed(timedOut(changes[i]?.name ?? '')))
   }
 
@@ -642,11 +653,6 @@ export class TopicManager {
   }
 
   async #waitAtMost(all: Promise<unknown>, timeoutMs: number): Promise<void> {
-    if (timeoutMs <= 0) {
-      // Nobody waits; but what was refused without waiting is told.
-      await new Promise((resolve) => setImmediate(resolve))
-      return
-    }
     await new Promise<void>((resolve, reject) => {
       const timer = this.#timers.schedule(timeoutMs, resolve)
       all.then(() => {

@@ -366,7 +366,7 @@ test('CreatePartitions: what is refused', async () => {
   for (const count of [2, 1, 0, -1]) await refuse(ErrorCode.INVALID_PARTITIONS, 't', count)
   await refuse(ErrorCode.POLICY_VIOLATION, 't', 2 ** 31 - 1)
   await refuse(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, 'none', 3)
-  await refuse(ErrorCode.INVALID_TOPIC_EXCEPTION, '?', 3)
+  await refuse(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, '?', 3)
   const wrong = ErrorCode.INVALID_REPLICA_ASSIGNMENT
   await refuse(wrong, 't', 4, [{ brokerIds: [1] }])
   await refuse(wrong, 't', 3, [{ brokerIds: [9] }])
