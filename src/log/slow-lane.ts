@@ -201,7 +201,8 @@ function convertUp(bytes: Buffer, rules: SlowLaneRules): SlowLaneOutcome {
   }
   // The set itself is one window: what its cursor stands on stays where it is.
   const outer = new MessageCursor([bytes])
-  while (outer.next()) {
+  // Each outer message stands for itself, as a batch does: the first one with a fault decides.
+  while (check.rejection === null && outer.next()) {
     if (outer.magic !== magic) {
       throw new InvalidRecordError(`a message of format ${outer.magic} behind one of ${magic}`)
     }
@@ -226,8 +227,8 @@ function convertUp(bytes: Buffer, rules: SlowLaneRules): SlowLaneOutcome {
       inner.close()
     }
   }
-  if (builder.recordCount === 0) throw new InvalidRecordError('an empty message set')
   if (check.rejection !== null) return check.rejection
+  if (builder.recordCount === 0) throw new InvalidRecordError('an empty message set')
   const asked = rules.compression >= 0
   return {
     kind: 'replace',
