@@ -5,7 +5,7 @@
  */
 import { crc32 } from 'node:zlib'
 import { Codec, compress, decompress } from '../compression/codec.ts'
-import { DecompressionLimitError } from '../compression/errors.ts'
+import { CorruptDataError, DecompressionLimitError } from '../compression/errors.ts'
 import { addon } from '../native/addon.ts'
 
 export const BATCH_HEADER_BYTES = 61
@@ -22,10 +22,11 @@ const FIRST_CAPACITY = 4096
 const EMPTY = Buffer.alloc(0)
 const INT64_HIGH = 2 ** 32
 
-/** The structure of records contradicts itself, though each byte may have arrived as it was sent. */
-export class InvalidRecordError extends Error {
-  override readonly name = 'InvalidRecordError'
-}
+/**
+ * The structure of records contradicts itself, though each byte may have arrived as it was sent:
+ * sending them again does not help.
+ */
+export class InvalidRecordError extends CorruptDataError {}
 
 /** Keeps within ±(2^53−1), so that sums and differences of timestamps stay in 64 bits. */
 export function saturate(value: number): number {

@@ -74,6 +74,7 @@ export function validateAndConvert(bytes: Buffer, rules: SlowLaneRules): SlowLan
   try {
     return bytes.readUInt8(16) < 2 ? convertUp(bytes, rules) : checkBatch(bytes, rules)
   } catch (error) {
+    // Before the class that it extends.
     if (error instanceof InvalidRecordError) {
       return rejection(ErrorCode.INVALID_RECORD, error.message)
     }
