@@ -30,6 +30,8 @@ export interface LogSettings {
   readonly timestampAfterMaxMs: number
   /** A codec, or -1: as the producer sent it. */
   readonly compression: number
+  /** Level of that codec where it has levels; read by the slow lane only. */
+  readonly compressionLevel: number | null
   readonly retentionMs: number
   readonly retentionBytes: number
   readonly compacted: boolean

@@ -131,6 +131,9 @@ export class ShardOwner {
     const outcome = validateAndConvert(bytes, {
       apiVersion: addon.slowSliceVersion(log),
       compression: settings.compression,
+      ...(settings.compressionLevel === null
+        ? {}
+        : { compressionLevel: settings.compressionLevel }),
       logAppendTime: settings.logAppendTime,
       nowMs: addon.slowSliceNow(log),
       timestampBeforeMaxMs: settings.timestampBeforeMaxMs,
