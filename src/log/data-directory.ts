@@ -145,7 +145,8 @@ export class DataDirectory {
         continue
       }
       const match = /^([a-zA-Z0-9._-]{1,249})-(\d+)$/.exec(entry.name)
-      if (!match) continue
+      // The metadata log of a KRaft cluster is no topic.
+      if (!match || match[1] === '__cluster_metadata') continue
       folders.push({
         topic: match[1] as string,
         partition: Number(match[2]),

@@ -75,7 +75,7 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
     logger,
   })
   brokerConfigs.onChange(() => topicManager.reconfigureAll())
-  const producerIds = new ProducerIdManager({ registry, brokerId })
+  const producerIds = new ProducerIdManager({ registry, brokerId, firstId: clock.nowMs() })
   const responder = new Responder(options.transport)
   const services = {
     brokerId,

@@ -13,12 +13,23 @@ const ATTEMPTS_MAX = 20
 export class ProducerIdManager {
   readonly #registry: ClusterRegistry
   readonly #brokerId: number
+  readonly #firstId: number
   #nextId = 0
   /** The last id of the block; below `#nextId` when it is used up. */
   #lastId = -1
   #allocating: Promise<void> | null = null
 
-  constructor(options: { readonly registry: ClusterRegistry; readonly brokerId: number }) {
+  /**
+   * `firstId` begins the first block of a new registry. The logs may hold ids of an earlier one
+   * (that of Apache Kafka, or one that was lost): an id given twice would make new records look
+   * like duplicates, so a broker passes something that grows with time.
+   */
+  constructor(options: {
+    readonly registry: ClusterRegistry
+    readonly brokerId: number
+    readonly firstId?: number
+  }) {
+    this.#firstId = options.firstId ?? 0
     this.#registry = options.registry
     this.#brokerId = options.brokerId
   }
@@ -37,7 +48,7 @@ export class ProducerIdManager {
   async #allocate(): Promise<void> {
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const last = await this.#registry.producerIdBlock()
-      const start = last === null ? 0 : last.value.end + 1
+      const start = last === null ? this.#firstId : last.value.end + 1
       const end = start + BLOCK_IDS - 1
       if (!Number.isSafeInteger(end)) {
         throw new RegistryError('unavailable', 'there are no producer ids left')
