@@ -11,6 +11,7 @@ constexpr size_t kLeaderEpochAt = 12;
 constexpr size_t kCrcAt = 17;
 constexpr size_t kAttributesAt = 21;  // Where the checksummed part begins.
 constexpr size_t kMaxTimestampAt = 35;
+constexpr int64_t kNoTimestamp = -1;
 
 void renew_crc(std::span<uint8_t> batch) {
   store_be<uint32_t>(batch.data() + kCrcAt, crc32c(0, batch.subspan(kAttributesAt)));
@@ -42,6 +43,12 @@ bool read_record_head(const uint8_t** at, const uint8_t* end, RecordPlace* place
   *at += 1;  // Attributes: unused.
   return read_varlong(at, place->end, &place->timestamp_delta) &&
          read_varint(at, place->end, &place->offset_delta);
+}
+
+/// Wraps around as Java's arithmetic does: both numbers are the client's.
+int64_t record_timestamp(const BatchHeader& header, const RecordPlace& place) {
+  return static_cast<int64_t>(static_cast<uint64_t>(header.base_timestamp) +
+                              static_cast<uint64_t>(place.timestamp_delta));
 }
 
 }  // namespace
@@ -110,10 +117,10 @@ RecordCheck check_records(std::span<const uint8_t> batch, const BatchHeader& hea
     }
     if (at != place.end) return {RecordCheck::Kind::kMalformed, i, -1};
     if (rules.key_required && key_length < 0) return {RecordCheck::Kind::kNoKey, i, -1};
-    const auto timestamp = static_cast<int64_t>(static_cast<uint64_t>(header.base_timestamp) +
-                                                static_cast<uint64_t>(place.timestamp_delta));
+    const int64_t timestamp = record_timestamp(header, place);
     if (timestamp > check.max_timestamp) check.max_timestamp = timestamp;
-    if (timestamp < rules.timestamp_min || timestamp > rules.timestamp_max) {
+    if (timestamp != kNoTimestamp &&
+        (timestamp < rules.timestamp_min || timestamp > rules.timestamp_max)) {
       return {RecordCheck::Kind::kBadTimestamp, i, -1};
     }
   }
@@ -122,16 +129,17 @@ RecordCheck check_records(std::span<const uint8_t> batch, const BatchHeader& hea
 }
 
 bool find_record_by_timestamp(std::span<const uint8_t> batch, const BatchHeader& header,
-                              int64_t target, int64_t* offset, int64_t* timestamp) {
+                              int64_t first_offset, int64_t target, int64_t* offset,
+                              int64_t* timestamp) {
   const uint8_t* at = batch.data() + kBatchHeaderBytes;
   const uint8_t* const end = batch.data() + header.size;
   for (int32_t i = 0; i < header.record_count; ++i) {
     RecordPlace place;
     if (!read_record_head(&at, end, &place)) return false;
-    const int64_t found = header.is_log_append_time()
-                              ? header.max_timestamp
-                              : header.base_timestamp + place.timestamp_delta;
-    if (found >= target) {
+    if (place.offset_delta < 0 || place.offset_delta > header.last_offset_delta) return false;
+    const int64_t found = header.is_log_append_time() ? header.max_timestamp
+                                                      : record_timestamp(header, place);
+    if (found >= target && header.base_offset + place.offset_delta >= first_offset) {
       *offset = header.base_offset + place.offset_delta;
       *timestamp = found;
       return true;

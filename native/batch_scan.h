@@ -56,7 +56,8 @@ BatchCheck check_batch(std::span<const uint8_t> bytes, BatchHeader* header);
 /// What is asked of the records of an uncompressed batch.
 struct RecordRules {
   bool key_required = false;           // The topic is compacted.
-  int64_t timestamp_min = INT64_MIN;   // Inclusive.
+  // Inclusive. A record without a timestamp (-1) keeps them, as in Apache Kafka.
+  int64_t timestamp_min = INT64_MIN;
   int64_t timestamp_max = INT64_MAX;
 };
 
@@ -71,9 +72,11 @@ struct RecordCheck {
 RecordCheck check_records(std::span<const uint8_t> batch, const BatchHeader& header,
                           const RecordRules& rules);
 
-/// The first record with a timestamp of at least `target`: false when there is none.
+/// The first record from `first_offset` on with a timestamp of at least `target`: false when there
+/// is none.
 bool find_record_by_timestamp(std::span<const uint8_t> batch, const BatchHeader& header,
-                              int64_t target, int64_t* offset, int64_t* timestamp);
+                              int64_t first_offset, int64_t target, int64_t* offset,
+                              int64_t* timestamp);
 
 /// Stamps what lies outside the checksum.
 void stamp_batch(uint8_t* batch, int64_t base_offset, int32_t leader_epoch);

@@ -28,6 +28,7 @@ int LeaderEpochCache::load() {
     }
   }
   std::fclose(file);
+  if (error != 0) entries_.clear();
   return error;
 }
 

@@ -947,8 +947,8 @@ TimestampResult PartitionLog::offset_for_timestamp(int64_t timestamp, int64_t li
           result.offset = header.base_offset;
           result.timestamp = header.max_timestamp;
         } else {
-          result.found = find_record_by_timestamp(result.batch, header, timestamp, &result.offset,
-                                                  &result.timestamp);
+          result.found = find_record_by_timestamp(result.batch, header, log_start(), timestamp,
+                                                  &result.offset, &result.timestamp);
         }
         result.batch.clear();
         if (result.found && result.offset >= log_start()) return result;

@@ -108,24 +108,35 @@ size_t ProducerState::expire(int64_t before_ms) {
   });
 }
 
-std::vector<uint8_t> ProducerState::encode() const {
-  std::vector<uint8_t> bytes(kSnapshotHeaderBytes + producers_.size() * kSnapshotEntryBytes);
-  store_be<int16_t>(bytes.data(), kSnapshotVersion);
-  store_be<int32_t>(bytes.data() + 6, static_cast<int32_t>(producers_.size()));
-  uint8_t* at = bytes.data() + kSnapshotHeaderBytes;
+void ProducerState::encode_entry(uint8_t* at, int64_t id, const ProducerEntry& entry) {
+  const ProducerBatch last = entry.count > 0 ? entry.batches[entry.count - 1] : ProducerBatch{};
+  store_be<int64_t>(at, id);
+  store_be<int16_t>(at + 8, entry.epoch);
+  store_be<int32_t>(at + 10, last.last_sequence);
+  store_be<int64_t>(at + 14, last.last_offset);
+  store_be<int32_t>(at + 22, last.offset_delta);
+  store_be<int64_t>(at + 26, entry.last_timestamp);
+  store_be<int32_t>(at + 34, entry.coordinator_epoch);
+  store_be<int64_t>(at + 38, entry.transaction_first_offset);
+}
+
+std::vector<uint8_t> ProducerState::encode(size_t mark) const {
+  // Of each producer touched behind the mark, the first undo holds what it was at the mark.
+  std::unordered_map<int64_t, const Undo*> undone;
+  for (size_t i = mark; i < undo_.size(); ++i) undone.try_emplace(undo_[i].producer_id, &undo_[i]);
+  std::vector<uint8_t> bytes(kSnapshotHeaderBytes);
+  bytes.reserve(kSnapshotHeaderBytes + producers_.size() * kSnapshotEntryBytes);
+  int32_t count = 0;
   for (const auto& [id, entry] : producers_) {
-    const ProducerBatch last =
-        entry.count > 0 ? entry.batches[entry.count - 1] : ProducerBatch{};
-    store_be<int64_t>(at, id);
-    store_be<int16_t>(at + 8, entry.epoch);
-    store_be<int32_t>(at + 10, last.last_sequence);
-    store_be<int64_t>(at + 14, last.last_offset);
-    store_be<int32_t>(at + 22, last.offset_delta);
-    store_be<int64_t>(at + 26, entry.last_timestamp);
-    store_be<int32_t>(at + 34, entry.coordinator_epoch);
-    store_be<int64_t>(at + 38, entry.transaction_first_offset);
-    at += kSnapshotEntryBytes;
+    const auto found = undone.find(id);
+    if (found != undone.end() && !found->second->existed) continue;
+    bytes.resize(bytes.size() + kSnapshotEntryBytes);
+    encode_entry(bytes.data() + bytes.size() - kSnapshotEntryBytes, id,
+                 found == undone.end() ? entry : found->second->before);
+    count += 1;
   }
+  store_be<int16_t>(bytes.data(), kSnapshotVersion);
+  store_be<int32_t>(bytes.data() + 6, count);
   store_be<uint32_t>(bytes.data() + 2, crc32c(0, std::span(bytes).subspan(6)));
   return bytes;
 }
@@ -138,8 +149,8 @@ bool ProducerState::decode(std::span<const uint8_t> bytes) {
     return false;
   }
   const auto count = load_be<int32_t>(bytes.data() + 6);
-  if (count < 0 || (bytes.size() - kSnapshotHeaderBytes) / kSnapshotEntryBytes !=
-                       static_cast<size_t>(count)) {
+  if (count < 0 ||
+      bytes.size() != kSnapshotHeaderBytes + static_cast<size_t>(count) * kSnapshotEntryBytes) {
     return false;
   }
   const uint8_t* at = bytes.data() + kSnapshotHeaderBytes;
@@ -152,7 +163,11 @@ bool ProducerState::decode(std::span<const uint8_t> bytes) {
     entry.last_timestamp = last.timestamp;
     entry.coordinator_epoch = load_be<int32_t>(at + 34);
     entry.transaction_first_offset = load_be<int64_t>(at + 38);
-    producers_.emplace(load_be<int64_t>(at), entry);
+    // Kafka writes no producer twice.
+    if (!producers_.emplace(load_be<int64_t>(at), entry).second) {
+      clear();
+      return false;
+    }
   }
   return true;
 }

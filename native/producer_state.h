@@ -63,8 +63,10 @@ class ProducerState {
 
   const std::unordered_map<int64_t, ProducerEntry>& producers() const { return producers_; }
 
-  /// The snapshot file's bytes: version 1 of Kafka's format.
-  std::vector<uint8_t> encode() const;
+  /// The snapshot file's bytes: version 1 of Kafka's format. What was staged behind `mark` is left
+  /// out: it is not in the log yet, and a snapshot that had it would make a repetition of it look
+  /// like a duplicate.
+  std::vector<uint8_t> encode(size_t mark = SIZE_MAX) const;
   /// Takes the state from such bytes. False when they are not a sound snapshot.
   bool decode(std::span<const uint8_t> bytes);
 
@@ -74,6 +76,8 @@ class ProducerState {
     bool existed;
     ProducerEntry before;
   };
+  static void encode_entry(uint8_t* at, int64_t id, const ProducerEntry& entry);
+
   std::unordered_map<int64_t, ProducerEntry> producers_;
   std::vector<Undo> undo_;
 };
