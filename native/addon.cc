@@ -156,9 +156,10 @@ BrokerTransport* transport_of(const Napi::CallbackInfo& info) {
 
 void BrokerTransport::turn() {
   transport->begin_turn();
+  // Taking resets the wake-up, so it comes first: whatever is added behind it signals again.
+  events->take(taken);
   transport->turn();
   retry_stalled();
-  events->take(taken);
   delivery->deliver(taken);
   run_shards();
   transport->end_turn();

@@ -80,30 +80,30 @@ bool Connection::on_frame(FrameBuffer frame) {
   const size_t size = frame.size();
   inflight_bytes_.fetch_add(static_cast<int64_t>(size), std::memory_order_relaxed);
   auto* request = new Request(this, next_sequence_++, std::move(frame));
+  bool pause;
   {
     std::lock_guard lock(mutex_);
     slots_.push_back(request);
+    pause = should_pause_locked();
   }
   events_->post(EventKind::kFrame, static_cast<double>(id_),
                 static_cast<double>(request->sequence()), static_cast<double>(size), api,
                 correlation);
-  return !should_pause();
+  return !pause;
 }
 
-bool Connection::should_pause() const {
-  // Read without the mutex by the loop thread: only the loop thread adds slots, and a slot that
-  // another thread takes away meanwhile asks for attention afterwards.
+bool Connection::should_pause_locked() const {
   return reading_stopped_ || stalled_ > 0 ||
          static_cast<int64_t>(slots_.size()) >= limits_.inflight_max ||
-         inflight_bytes_.load(std::memory_order_relaxed) >= limits_.inflight_bytes_max ||
+         inflight_bytes_.load() >= limits_.inflight_bytes_max ||
          output_bytes_ >= limits_.output_bytes_max;
 }
 
 void Connection::frame_released(size_t bytes) {
+  // Sequentially consistent against `after_status`, which sets the flag and looks again.
   const int64_t left =
-      inflight_bytes_.fetch_sub(static_cast<int64_t>(bytes), std::memory_order_acq_rel) -
-      static_cast<int64_t>(bytes);
-  if (left <= limits_.inflight_bytes_max / 2 && paused_.load(std::memory_order_acquire)) {
+      inflight_bytes_.fetch_sub(static_cast<int64_t>(bytes)) - static_cast<int64_t>(bytes);
+  if (left <= limits_.inflight_bytes_max / 2 && paused_.load()) {
     attention_->add(this);
   }
 }
@@ -484,7 +484,7 @@ void Transport::resume_reading(Connection* connection) {
     std::lock_guard lock(connection->mutex_);
     if (!connection->paused_.load(std::memory_order_relaxed)) {
       // Only the wanted events may have changed.
-    } else if (connection->should_pause() ||
+    } else if (connection->should_pause_locked() ||
                static_cast<int64_t>(connection->slots_.size()) > limits_.inflight_max / 2) {
       // Half-way down is where reading starts again.
     } else {
@@ -633,24 +633,28 @@ void Transport::on_readable(Connection* connection) {
 }
 
 void Transport::after_status(Connection* connection, FrameReader::Status status) {
-  if (status == FrameReader::Status::kBadLength) {
-    close_now(connection, CloseReason::kBadLength, 0);
-    return;
-  }
-  if (status == FrameReader::Status::kNoMemory) {
-    close_now(connection, CloseReason::kNoMemory, 0);
-    return;
-  }
-  bool recheck = false;
-  {
-    std::lock_guard lock(connection->mutex_);
-    if (connection->should_pause()) {
-      connection->paused_.store(true, std::memory_order_release);
-      // What another thread gave back before it could see the flag.
-      recheck = !connection->should_pause();
+  for (;;) {
+    if (status == FrameReader::Status::kBadLength) {
+      close_now(connection, CloseReason::kBadLength, 0);
+      return;
     }
+    if (status == FrameReader::Status::kNoMemory) {
+      close_now(connection, CloseReason::kNoMemory, 0);
+      return;
+    }
+    {
+      std::lock_guard lock(connection->mutex_);
+      if (connection->should_pause_locked()) {
+        connection->paused_.store(true);
+        if (connection->should_pause_locked()) return;
+        // Another thread gave memory back before it could see the flag.
+        connection->paused_.store(false);
+      }
+    }
+    // A sink that declined while the limit was reached may want more by now.
+    if (!connection->reader_.has_kept_bytes()) return;
+    status = connection->reader_.resume(*connection);
   }
-  if (recheck) connection->attention_->add(connection);
 }
 
 bool Transport::feed(uint64_t id, std::span<const uint8_t> bytes) {

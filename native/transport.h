@@ -92,7 +92,7 @@ class Connection final : private FrameSink {
   bool on_frame(FrameBuffer frame) override;
   Flush flush_locked();
   Flush send_parts_locked();
-  bool should_pause() const;
+  bool should_pause_locked() const;
   void pop_sent_locked();
 
   // Immutable after construction.

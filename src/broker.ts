@@ -1,18 +1,15 @@
 /** A broker: what it is made of, and the order in which that starts and stops. */
-import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import type { LoadedConfig } from './config/load-broker-config.ts'
 import { DataDirectory } from './log/data-directory.ts'
 import { MetadataCache } from './metadata/metadata-cache.ts'
 import { Transport } from './network/transport.ts'
+import type { ClusterRegistry } from './registry/cluster-registry.ts'
+import { type AdoptedTopic, planAdoption } from './registry/embedded/adoption.ts'
+import { openEmbeddedRegistry } from './registry/embedded/embedded-registry.ts'
 import { FetchPurgatory } from './replica/delayed-fetch.ts'
 import { ReplicaManager } from './replica/replica-manager.ts'
-import type { ClusterRegistry } from './registry/cluster-registry.ts'
-import { adoptTopics, planAdoption } from './registry/embedded/adoption.ts'
-import { JOURNAL_FILE } from './registry/embedded/embedded-node-store.ts'
-import { openEmbeddedRegistry } from './registry/embedded/embedded-registry.ts'
 import { createApis } from './server/apis.ts'
 import { Shard } from './shard/shard.ts'
 import { type Clock, systemClock } from './util/clock.ts'
@@ -21,6 +18,8 @@ import { type Random, systemRandom } from './util/random.ts'
 import { TimerQueue } from './util/timer-queue.ts'
 
 const SHARDS_MAX = 8
+/** Measured: up to here one thread does more with less than two that hand work to each other. */
+const CORES_WITHOUT_SHARDS = 2
 const FRAME_STALL_MS = 30_000
 const PARTITIONS_PER_TOPIC_MAX = 1_000_000
 
@@ -68,6 +67,11 @@ export class Broker {
 
   get listeners(): readonly BoundListener[] {
     return this.#listeners
+  }
+
+  /** The threads (or the one turn) that own the partitions. */
+  get shards(): readonly Shard[] {
+    return this.#shards
   }
 
   get dataDirectory(): string {
@@ -129,9 +133,12 @@ export class Broker {
     })
     this.#replicas = replicas
 
-    const isNew = !existsSync(join(directory.path, JOURNAL_FILE))
     const [registry, , cleanShutdown, checkpoints] = await Promise.all([
-      openEmbeddedRegistry({ directory: directory.path, logger: logger.child({ room: 'registry' }) }),
+      openEmbeddedRegistry({
+        directory: directory.path,
+        logger: logger.child({ room: 'registry' }),
+        adopt: () => this.#adoptable(directory, brokerId),
+      }),
       this.#startShards(transport.id, replicas),
       directory.takeCleanShutdownMark(),
       directory.readCheckpoints(),
@@ -144,7 +151,6 @@ export class Broker {
     if (meta.brokerId === null || meta.clusterId === null) {
       await directory.writeMeta(brokerId, clusterId)
     }
-    if (isNew) await this.#adopt(registry, directory, brokerId)
 
     const metadata = new MetadataCache({ clusterId })
     const apis = await createApis({
@@ -196,10 +202,9 @@ export class Broker {
 
   async #startShards(transport: number, replicas: ReplicaManager): Promise<void> {
     const { config } = this.#options.config
-    const threads =
-      config.shards >= 0
-        ? config.shards
-        : Math.min(SHARDS_MAX, Math.max(1, availableParallelism() - 1))
+    const cores = availableParallelism()
+    const chosen = cores <= CORES_WITHOUT_SHARDS ? 0 : Math.min(SHARDS_MAX, cores - 1)
+    const threads = config.shards >= 0 ? config.shards : chosen
     const logger = this.#options.logger.child({ room: 'shard' })
     this.#shards = await Promise.all(
       Array.from({ length: Math.max(1, threads) }, async () => {
@@ -216,14 +221,12 @@ export class Broker {
   }
 
   /** A data directory that Apache Kafka wrote: its folders say which topics there are. */
-  async #adopt(registry: ClusterRegistry, directory: DataDirectory, brokerId: number): Promise<void> {
-    const found = await directory.partitionFolders()
-    if (found.length === 0) return
+  async #adoptable(directory: DataDirectory, brokerId: number): Promise<readonly AdoptedTopic[]> {
     const plan = planAdoption({
-      found,
+      found: await directory.partitionFolders(),
       brokerId,
       partitionsPerTopicMax: PARTITIONS_PER_TOPIC_MAX,
-      createTopicId: () => randomBytes(16).toString('base64url'),
+      createTopicId: () => this.#options.random.bytes(16).toString('base64url'),
     })
     for (const { partition, reason } of plan.refused) {
       this.#options.logger.warn(
@@ -231,8 +234,10 @@ export class Broker {
         'a partition folder is left alone',
       )
     }
-    await adoptTopics(registry, plan.topics)
-    this.#options.logger.info({ topics: plan.topics.length }, 'topics adopted from their folders')
+    if (plan.topics.length > 0) {
+      this.#options.logger.info({ topics: plan.topics.length }, 'topics adopted from their folders')
+    }
+    return plan.topics
   }
 
   /** Stops in order: answers what is in flight, flushes, writes the clean-shutdown mark. */

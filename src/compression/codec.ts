@@ -16,9 +16,10 @@ export interface DecompressionOptions {
 }
 
 /**
- * Decompresses piece by piece: each window is at most 4 MiB, or for gzip the whole of at most
- * `outputBytesMax`. A window is only valid until the next one is asked for. Lengths that the data
- * announces are never allocated on trust. Throws CorruptDataError and DecompressionLimitError.
+ * Decompresses piece by piece: no window is larger than 4 MiB (but see decompressSnappy), and a
+ * window is only valid until the next one is asked for. Lengths that the data announces are never allocated on trust. Whoever
+ * stops before the end should `return()` the iterator, which frees the decoder at once. Throws
+ * CorruptDataError and DecompressionLimitError, here or while the windows are walked.
  */
 export function decompressWindows(
   codec: number,
@@ -52,19 +53,30 @@ export function decompress(
   return windows.length === 1 ? (windows[0] as Buffer) : Buffer.concat(windows)
 }
 
+/** Levels that stand for each codec's own default; lz4 and snappy have only one. */
+const GZIP_LEVEL = -1
+const ZSTD_LEVEL = 3
+
+export interface CompressionOptions {
+  /** Magic of the record format around it: see DecompressionOptions. */
+  readonly magic: number
+  /** Of gzip (-1 to 9) or zstd (-131072 to 22); the codec's default if left out. */
+  readonly level?: number | undefined
+}
+
 /** Compresses as Apache Kafka's own clients do, so that every client can read it. */
-export function compress(codec: number, bytes: Buffer, magic: number): Buffer {
+export function compress(codec: number, bytes: Buffer, options: CompressionOptions): Buffer {
   switch (codec) {
     case Codec.NONE:
       return bytes
     case Codec.GZIP:
-      return compressGzip(bytes)
+      return compressGzip(bytes, options.level ?? GZIP_LEVEL)
     case Codec.SNAPPY:
       return compressSnappy(bytes)
     case Codec.LZ4:
-      return compressLz4(bytes, magic === 0)
+      return compressLz4(bytes, options.magic === 0)
     case Codec.ZSTD:
-      return compressZstd(bytes)
+      return compressZstd(bytes, options.level ?? ZSTD_LEVEL)
     default:
       throw new RangeError(`there is no codec ${codec}`)
   }

@@ -1,80 +1,119 @@
 /**
  * lz4 frames (LZ4 Frame Format 1.6.x), walked here block by block so that no announced size is
- * trusted; independent blocks only, which is what Kafka's Java clients can read.
+ * trusted. What some client could not read is refused: linked blocks, dictionaries and more than
+ * one frame, which Java's clients do not know, and checksums and sizes that lie, which librdkafka
+ * looks at.
  */
 import { compressSync, uncompressSync } from 'lz4-napi'
 import { CorruptDataError, checkLimit } from './errors.ts'
-import { xxhash32 } from './xxhash32.ts'
+import { Xxhash32, xxhash32 } from './xxhash32.ts'
 
 const MAGIC = 0x184d2204
-const SKIPPABLE_MAGIC = 0x184d2a50
 const BLOCK_BYTES = 64 * 1024
 const UNCOMPRESSED_BIT = 0x80000000
+const VERSION = 1
+const INDEPENDENT_BIT = 0x20
+const BLOCK_CHECKSUM_BIT = 0x10
+const CONTENT_BYTES_BIT = 0x08
+const CONTENT_CHECKSUM_BIT = 0x04
+const RESERVED_BIT = 0x02
+const DICTIONARY_BIT = 0x01
 /** Independent blocks, version 01, no checksums, no content size. */
-const FLAGS = 0x60
+const FLAGS = (VERSION << 6) | INDEPENDENT_BIT
 /** Blocks of up to 64 KiB. */
-const BLOCK_DESCRIPTOR = 0x40
+const BLOCK_DESCRIPTOR = 4 << 4
+/** No block grows more than this: a larger one needs no more room than its compressed bytes say. */
+const RATIO_MAX = 255
 
+class FrameReader {
+  at = 0
+  readonly bytes: Buffer
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes
+  }
+
+  take(count: number): Buffer {
+    if (count > this.bytes.length - this.at) {
+      throw new CorruptDataError('an lz4 frame that ends too early')
+    }
+    this.at += count
+    return this.bytes.subarray(this.at - count, this.at)
+  }
+
+  uint32(): number {
+    return this.take(4).readUInt32LE(0)
+  }
+}
+
+interface FrameHeader {
+  readonly flags: number
+  readonly blockBytesMax: number
+  /** -1: not announced. */
+  readonly contentBytes: bigint
+}
+
+function readHeader(reader: FrameReader, brokenChecksum: boolean): FrameHeader {
+  if (reader.uint32() !== MAGIC) throw new CorruptDataError('not an lz4 frame')
+  const from = reader.at
+  const flags = reader.take(1).readUInt8(0)
+  const descriptor = reader.take(1).readUInt8(0)
+  if (flags >> 6 !== VERSION || (flags & RESERVED_BIT) !== 0 || (descriptor & 0x8f) !== 0) {
+    throw new CorruptDataError('an lz4 frame of an unknown version')
+  }
+  if ((flags & INDEPENDENT_BIT) === 0) throw new CorruptDataError('an lz4 frame with linked blocks')
+  if ((flags & DICTIONARY_BIT) !== 0) {
+    throw new CorruptDataError('an lz4 frame that wants a dictionary')
+  }
+  const sizeCode = descriptor >> 4
+  if (sizeCode < 4) throw new CorruptDataError('an lz4 frame with an unknown block size')
+  const contentBytes = (flags & CONTENT_BYTES_BIT) === 0 ? -1n : reader.take(8).readBigUInt64LE(0)
+  const checked = reader.bytes.subarray(from, reader.at)
+  const checksum = reader.take(1).readUInt8(0)
+  if (!brokenChecksum && checksum !== ((xxhash32(checked) >>> 8) & 0xff)) {
+    throw new CorruptDataError('an lz4 frame header with a wrong checksum')
+  }
+  return { flags, blockBytesMax: 1 << (8 + 2 * sizeCode), contentBytes }
+}
+
+/** A window per block, 4 MiB at most. Throws CorruptDataError and DecompressionLimitError. */
 export function* decompressLz4(
   input: Uint8Array,
   outputBytesMax: number,
   brokenChecksum: boolean,
 ): Generator<Buffer> {
-  const bytes = Buffer.from(input.buffer, input.byteOffset, input.byteLength)
-  let at = 0
+  const reader = new FrameReader(Buffer.from(input.buffer, input.byteOffset, input.byteLength))
+  const { flags, blockBytesMax, contentBytes } = readHeader(reader, brokenChecksum)
+  const contentHash = (flags & CONTENT_CHECKSUM_BIT) === 0 ? null : new Xxhash32()
   let total = 0
-  const take = (count: number): number => {
-    if (count > bytes.length - at) throw new CorruptDataError('an lz4 frame that ends too early')
-    const from = at
-    at += count
-    return from
+  for (let word = reader.uint32(); word !== 0; word = reader.uint32()) {
+    const length = (word & ~UNCOMPRESSED_BIT) >>> 0
+    if (length === 0 || length > blockBytesMax) {
+      throw new CorruptDataError(`an lz4 block of ${length} bytes`)
+    }
+    const block = reader.take(length)
+    if ((flags & BLOCK_CHECKSUM_BIT) !== 0 && reader.uint32() !== xxhash32(block)) {
+      throw new CorruptDataError('an lz4 block with a wrong checksum')
+    }
+    const window = (word & UNCOMPRESSED_BIT) === 0 ? decompressBlock(block, blockBytesMax) : block
+    total += window.length
+    checkLimit(total, outputBytesMax)
+    contentHash?.update(window)
+    yield window
   }
-  while (at < bytes.length) {
-    const start = take(4)
-    const magic = bytes.readUInt32LE(start)
-    if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC) {
-      take(bytes.readUInt32LE(take(4)))
-      continue
-    }
-    if (magic !== MAGIC) throw new CorruptDataError('not an lz4 frame')
-    const flags = bytes[take(1)] as number
-    const descriptor = bytes[take(1)] as number
-    if (flags >> 6 !== 1) throw new CorruptDataError('an lz4 frame of an unknown version')
-    if ((flags & 0x20) === 0) throw new CorruptDataError('an lz4 frame with linked blocks')
-    if ((flags & 0x01) !== 0) throw new CorruptDataError('an lz4 frame that wants a dictionary')
-    const sizeCode = (descriptor >> 4) & 7
-    if (sizeCode < 4) throw new CorruptDataError('an lz4 frame with an unknown block size')
-    const blockBytesMax = 1 << (8 + 2 * sizeCode)
-    if ((flags & 0x08) !== 0) take(8)
-    const checked = bytes.subarray(start + 4, at)
-    const checksum = bytes[take(1)] as number
-    if (!brokenChecksum && checksum !== ((xxhash32(checked) >>> 8) & 0xff)) {
-      throw new CorruptDataError('an lz4 frame header with a wrong checksum')
-    }
-    for (;;) {
-      const word = bytes.readUInt32LE(take(4))
-      if (word === 0) break
-      const length = (word & ~UNCOMPRESSED_BIT) >>> 0
-      if (length > blockBytesMax) throw new CorruptDataError(`an lz4 block of ${length} bytes`)
-      const from = take(length)
-      const block = bytes.subarray(from, from + length)
-      const window =
-        (word & UNCOMPRESSED_BIT) !== 0
-          ? block
-          : decompressBlock(block, blockBytesMax)
-      total += window.length
-      checkLimit(total, outputBytesMax)
-      if ((flags & 0x10) !== 0) take(4)
-      yield window
-    }
-    if ((flags & 0x04) !== 0) take(4)
+  if (contentHash !== null && reader.uint32() !== contentHash.digest()) {
+    throw new CorruptDataError('an lz4 frame with a wrong checksum')
   }
+  if (contentBytes >= 0n && contentBytes !== BigInt(total)) {
+    throw new CorruptDataError(`an lz4 frame of ${total} bytes that announced ${contentBytes}`)
+  }
+  if (reader.at < reader.bytes.length) throw new CorruptDataError('bytes behind an lz4 frame')
 }
 
 function decompressBlock(block: Buffer, bytesMax: number): Buffer {
   // The package wants the output size in front; it is only an upper bound of what comes out.
   const sized = Buffer.allocUnsafe(block.length + 4)
-  sized.writeUInt32LE(Math.min(bytesMax, block.length * 255 + 16), 0)
+  sized.writeUInt32LE(Math.min(bytesMax, block.length * RATIO_MAX + 16), 0)
   block.copy(sized, 4)
   try {
     return uncompressSync(sized)

@@ -1,6 +1,6 @@
 /**
  * snappy: raw blocks, and the framing of Java's snappy library ("xerial") that Kafka's Java
- * clients write: an 16-byte header, then blocks with their length in front.
+ * clients write: a 16-byte header, then blocks with their length in front.
  */
 import { compressSync, uncompressSync } from 'snappy'
 import { CorruptDataError, checkLimit } from './errors.ts'
@@ -8,16 +8,21 @@ import { CorruptDataError, checkLimit } from './errors.ts'
 const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00])
 const XERIAL_HEADER_BYTES = 16
 const BLOCK_BYTES = 32 * 1024
-/** No snappy stream grows more than this: a header that says so is a lie. */
-const RATIO_MAX = 64
+/** Three bytes of a block make 64 at most: a header that announces more is a lie. */
+const RATIO_MAX = 64 / 3
 
+/**
+ * A window per block: 32 KiB in Java's framing. A raw block, as librdkafka and Go's clients send it,
+ * is one window, because a copy may look back to its start; it is at most 22 times its compressed
+ * size. Throws CorruptDataError and DecompressionLimitError.
+ */
 export function* decompressSnappy(input: Uint8Array, outputBytesMax: number): Generator<Buffer> {
   const bytes = Buffer.from(input.buffer, input.byteOffset, input.byteLength)
   if (!isXerial(bytes)) {
     yield decompressBlock(bytes, outputBytesMax)
     return
   }
-  let total = 0
+  let left = outputBytesMax
   let at = XERIAL_HEADER_BYTES
   while (at < bytes.length) {
     // Streams may be appended to each other, header and all.
@@ -31,10 +36,10 @@ export function* decompressSnappy(input: Uint8Array, outputBytesMax: number): Ge
     if (length <= 0 || length > bytes.length - at) {
       throw new CorruptDataError(`a snappy block of ${length} bytes`)
     }
-    const block = decompressBlock(bytes.subarray(at, at + length), outputBytesMax - total)
-    total += block.length
+    const window = decompressBlock(bytes.subarray(at, at + length), left)
     at += length
-    yield block
+    left -= window.length
+    yield window
   }
 }
 

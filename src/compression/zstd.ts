@@ -22,19 +22,23 @@ interface Binding {
 
 const binding = createRequire(import.meta.url)('zstd-napi/binding') as Binding
 
-const WINDOW_BYTES = 1024 * 1024
-const LEVEL = 3
-/** The decoder keeps a window of the output: 8 MiB, which is what every level up to 19 stays in. */
-const WINDOW_LOG_MAX = 23
+const WINDOW_BYTES = 256 * 1024
+/**
+ * The decoder may look back 128 MiB, as far as level 22 does and as Java's clients go along with. It
+ * reserves what a frame announces, but only pages that output is written to become real.
+ */
+const WINDOW_LOG_MAX = 27
 
+/** Windows of at most 256 KiB. Throws CorruptDataError and DecompressionLimitError. */
 export function* decompressZstd(input: Uint8Array, outputBytesMax: number): Generator<Buffer> {
   const context = new binding.DCtx()
   context.setParameter(binding.DParameter.windowLogMax, WINDOW_LOG_MAX)
   const window = Buffer.allocUnsafe(WINDOW_BYTES)
   let rest = input
   let total = 0
-  let expected = -1
-  for (;;) {
+  // 0 once a frame is decoded and given out in full.
+  let expected = 1
+  while (rest.length > 0 || expected !== 0) {
     let produced: number
     let consumed: number
     try {
@@ -42,17 +46,17 @@ export function* decompressZstd(input: Uint8Array, outputBytesMax: number): Gene
     } catch (error) {
       throw new CorruptDataError(`not a zstd stream: ${(error as Error).message}`)
     }
+    if (produced === 0 && consumed === 0) {
+      throw new CorruptDataError('a zstd stream that ends too early')
+    }
     rest = rest.subarray(consumed)
     total += produced
     checkLimit(total, outputBytesMax)
     if (produced > 0) yield window.subarray(0, produced)
-    if (rest.length === 0 && produced < window.length) break
-    if (produced === 0 && consumed === 0) break
   }
-  if (expected !== 0) throw new CorruptDataError('a zstd stream that ends too early')
 }
 
-export function compressZstd(bytes: Buffer): Buffer {
+export function compressZstd(bytes: Buffer, level: number): Buffer {
   const out = Buffer.allocUnsafe(binding.compressBound(bytes.length))
-  return out.subarray(0, binding.compress(out, bytes, LEVEL))
+  return out.subarray(0, binding.compress(out, bytes, level))
 }

@@ -29,8 +29,12 @@ export const configTypeCodes: Readonly<Record<ConfigType, number>> = {
 
 export type ConfigValue = boolean | number | string | readonly string[] | null
 
-/** Tells what is allowed when a value is not, and null when it is. */
-export type ConfigCheck = (value: ConfigValue) => string | null
+/** Tells what is wrong with a value, and null when nothing is. */
+export interface ConfigCheck {
+  (value: ConfigValue): string | null
+  /** What is allowed, for the documentation. */
+  readonly allowed: string
+}
 
 export interface ConfigKey {
   readonly key: string
@@ -121,7 +125,9 @@ function parseText(row: ConfigKey, text: string): ConfigValue {
     }
     case 'double': {
       const value = Number(text)
-      if (text === '' || Number.isNaN(value)) return fail('Not a number of type DOUBLE')
+      if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) {
+        return fail('Not a number of type DOUBLE')
+      }
       return value
     }
     case 'list':
@@ -139,22 +145,40 @@ export function formatConfigValue(value: ConfigValue): string | null {
   return String(value)
 }
 
-export function atLeast(least: number): ConfigCheck {
-  return (value) =>
-    typeof value === 'number' && value < least ? `Value must be at least ${least}` : null
+function check(allowed: string, wrong: (value: ConfigValue) => string | null): ConfigCheck {
+  return Object.assign((value: ConfigValue) => wrong(value), { allowed })
 }
 
+/** A number of `least` or more. */
+export function atLeast(least: number): ConfigCheck {
+  return check(`at least ${least}`, (value) =>
+    typeof value === 'number' && value < least ? `Value must be at least ${least}` : null,
+  )
+}
+
+/** A number from `least` to `most`. */
 export function between(least: number, most: number): ConfigCheck {
-  return (value) =>
+  return check(`${least} to ${most}`, (value) =>
     typeof value === 'number' && (value < least || value > most)
       ? `Value must be between ${least} and ${most}`
-      : null
+      : null,
+  )
 }
 
+/** One number more than another check allows. */
+export function either(alone: number, otherwise: ConfigCheck): ConfigCheck {
+  return check(`${alone}, or ${otherwise.allowed}`, (value) => {
+    if (value === alone) return null
+    const wrong = otherwise(value)
+    return wrong === null ? null : `${wrong}, or ${alone}`
+  })
+}
+
+/** One of some words; of a list, every item. */
 export function oneOf(...allowed: readonly string[]): ConfigCheck {
-  return (value) => {
+  return check(allowed.join(', '), (value) => {
     const items = Array.isArray(value) ? value : [value]
     const wrong = items.some((item) => typeof item !== 'string' || !allowed.includes(item))
     return wrong ? `String must be one of: ${allowed.join(', ')}` : null
-  }
+  })
 }

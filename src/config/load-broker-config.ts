@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { getProperties } from 'properties-file'
-import { type BrokerConfig, brokerConfig, inertBrokerKeys } from './broker-config.ts'
+import { type BrokerConfig, brokerConfig } from './broker-config.ts'
 import { ConfigError, type ConfigKey, type ConfigValue, parseConfigValue } from './define-config.ts'
+import { isInertBrokerKey } from './inert-broker-keys.ts'
 
 export interface Endpoint {
   readonly name: string
@@ -53,7 +54,7 @@ export function loadBrokerConfig(properties: ReadonlyMap<string, string>): Loade
   for (const [key, text] of properties) {
     const found = rows.get(key)
     if (found === undefined) {
-      if (inertBrokerKeys.has(key)) inertKeys.push(key)
+      if (isInertBrokerKey(key)) inertKeys.push(key)
       else unknownKeys.push(key)
       continue
     }
@@ -66,7 +67,7 @@ export function loadBrokerConfig(properties: ReadonlyMap<string, string>): Loade
       `Invalid value ${config.nodeId} for configuration node.id: it must equal broker.id (${config.brokerId})`,
     )
   }
-  const logDirs = config.logDirs ?? [config.logDir]
+  const logDirs = (config.logDirs ?? config.logDir).split(',').map((directory) => directory.trim())
   if (logDirs.length === 0 || logDirs.some((directory) => directory === '')) {
     throw new ConfigError('Invalid value for configuration log.dirs: a directory must be named')
   }
@@ -179,7 +180,9 @@ function parseListeners(key: string, text: string): Endpoint[] {
     .map((one) => one.trim())
     .filter((one) => one !== '')
     .map((one) => {
-      const match = /^([A-Za-z0-9_-]+):\/\/(?:\[([0-9a-fA-F:.%]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(one)
+      const match = /^([A-Za-z0-9_-]+):\/\/(?:\[([0-9a-fA-F:.%]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(
+        one,
+      )
       const port = Number(match?.[4])
       if (!match || port > 65535) {
         throw new ConfigError(

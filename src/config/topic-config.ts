@@ -1,5 +1,5 @@
 /** The configuration of a topic (Apache Kafka's topic configs, 3.9). */
-import { atLeast, between, type ConfigOf, defineConfig, oneOf } from './define-config.ts'
+import { atLeast, between, type ConfigOf, defineConfig, either, oneOf } from './define-config.ts'
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER
 
@@ -26,7 +26,7 @@ export const topicConfig = defineConfig({
     key: 'compression.gzip.level',
     type: 'int',
     default: -1,
-    check: (value) => (value === -1 ? null : between(1, 9)(value)),
+    check: either(-1, between(1, 9)),
     importance: 'medium',
     synonyms: [{ key: 'compression.gzip.level' }],
     doc: 'Level used where the broker compresses with gzip.',
@@ -88,6 +88,7 @@ export const topicConfig = defineConfig({
     importance: 'medium',
     synonyms: [{ key: 'log.flush.interval.ms' }, { key: 'log.flush.scheduler.interval.ms' }],
     doc: 'Time after which the log is forced to disk.',
+    inert: true,
   },
   followerReplicationThrottledReplicas: {
     key: 'follower.replication.throttled.replicas',
@@ -313,10 +314,7 @@ export const topicConfig = defineConfig({
     default: 0,
     check: atLeast(0),
     importance: 'medium',
-    synonyms: [
-      { key: 'log.roll.jitter.ms' },
-      { key: 'log.roll.jitter.hours', factor: 3_600_000 },
-    ],
+    synonyms: [{ key: 'log.roll.jitter.ms' }, { key: 'log.roll.jitter.hours', factor: 3_600_000 }],
     doc: 'Random time taken off segment.ms, so that segments do not all roll at once.',
   },
   segmentMs: {

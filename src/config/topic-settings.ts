@@ -219,7 +219,9 @@ export function applyConfigChanges(
     if (table.get(name)?.type !== 'list') {
       throw new ConfigError(`Config value append/subtract is not allowed for config key: ${name}`)
     }
-    const items = (result.get(name) ?? inherited(name) ?? '').split(',').filter((item) => item !== '')
+    const items = (result.get(name) ?? inherited(name) ?? '')
+      .split(',')
+      .filter((item) => item !== '')
     const given = value.split(',').map((item) => item.trim())
     const next =
       operation === AlterOperation.APPEND

@@ -118,8 +118,8 @@ export class TopicManager {
   readonly #timers: TimerQueue
   readonly #logger: Logger
   readonly #serial = new Serial()
-  /** Topics whose deletion has begun and not ended: their names cannot be used. */
-  readonly #deleting = new Set<string>()
+  /** Topics whose deletion was begun and failed, here or before a restart. */
+  readonly #undeleted = new Set<string>()
   /** Names in use, and those being created, by collision key. */
   readonly #namesByKey = new Map<string, Set<string>>()
   #controllerEpoch = 0
@@ -143,33 +143,34 @@ export class TopicManager {
   load(): Promise<void> {
     return this.#serial.run(async () => {
       this.#controllerEpoch = await this.#registry.controllerEpoch()
-      for (const name of await this.#registry.topicDeletions()) this.#deleting.add(name)
+      for (const name of await this.#registry.topicDeletions()) this.#undeleted.add(name)
       for (const name of await this.#registry.topicNames()) {
-        if (!this.#deleting.has(name)) await this.#loadTopic(name)
+        if (!this.#undeleted.has(name)) await this.#loadTopic(name)
       }
     })
   }
 
-  /** Completes deletions that an earlier run began. */
+  /** Completes deletions that were begun and failed, here or in an earlier run. */
   resumeDeletions(): Promise<void> {
     return this.#serial.run(async () => {
-      for (const name of [...this.#deleting]) {
-        const topic = await this.#registry.topic(name)
-        if (topic !== null) await this.#deleteLogs(imageOf(topic.value, new Map(), []))
-        await this.#forget(name)
-        this.#logger.info({ topic: name }, 'completed the deletion of a topic')
-      }
+      for (const name of [...this.#undeleted]) await this.#resumeDeletion(name)
     })
   }
 
-  /** Of a topic that was not opened at the start: opening it is how its folders are found. */
-  async #deleteLogs(image: TopicImage): Promise<void> {
-    try {
-      await this.#host.openTopic(image, this.effectiveConfig(image))
-    } catch (error) {
-      this.#logger.warn({ err: error, topic: image.name }, 'a topic to be deleted has broken logs')
+  async #resumeDeletion(name: string): Promise<void> {
+    const topic = await this.#registry.topic(name)
+    if (topic !== null) {
+      // Opening them is how the logs that are left are found.
+      const image = imageOf(topic.value, new Map(), [])
+      try {
+        await this.#host.openTopic(image, this.effectiveConfig(image))
+      } catch (error) {
+        this.#logger.warn({ err: error, topic: name }, 'a topic to be deleted has broken logs')
+      }
+      await this.#host.deleteTopic(name)
     }
-    await this.#host.deleteTopic(image.name)
+    await this.#forget(name)
+    this.#logger.info({ topic: name }, 'completed the deletion of a topic')
   }
 
   /** One outcome per name, in the order of the request. */
@@ -246,8 +247,8 @@ export class TopicManager {
         const entity = { type: 'topics', name } as const
         await this.#registry.writeConfig(entity, configs, ANY_VERSION)
         const image = { ...topic, configs }
-        await this.#host.reconfigureTopic(name, this.effectiveConfig(image))
         this.#metadata.putTopic(image)
+        await this.#host.reconfigureTopic(name, this.effectiveConfig(image))
       })
     })
   }
@@ -372,9 +373,6 @@ export class TopicManager {
     if (this.#metadata.topic(name) !== undefined) {
       throw new KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, `Topic '${name}' already exists`)
     }
-    if (this.#deleting.has(name)) {
-      throw new KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, `Topic '${name}' is being deleted`)
-    }
     const alike = this.#namesByKey.get(collisionKey(name))
     if (alike !== undefined && alike.size > 0) {
       throw new KafkaError(
@@ -440,36 +438,37 @@ export class TopicManager {
   async #carryOut(plan: TopicPlan): Promise<void> {
     const { registration, configs } = plan
     const { name } = registration
+    if (this.#undeleted.has(name)) await this.#resumeDeletion(name)
     // The configs come first: once the topic is there, a restart takes it as it is.
     await this.#registry.writeConfig({ type: 'topics', name }, configs, ANY_VERSION)
     const created = await this.#registry.createTopic(registration)
     if (!created.ok) {
       throw new KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, `Topic '${name}' already exists`)
     }
-    const states = new Map<number, Versioned<PartitionState>>()
-    await this.#elect(registration, states)
-    const found = registration.partitions.map((_, partition) => states.get(partition))
-    const image = imageOf(registration, configs, found)
     try {
+      const states = new Map<number, Versioned<PartitionState>>()
+      await this.#elect(registration, states)
+      const found = registration.partitions.map((_, partition) => states.get(partition))
+      const image = imageOf(registration, configs, found)
       await this.#host.openTopic(image, this.effectiveConfig(image))
+      this.#metadata.putTopic(image)
     } catch (error) {
-      await this.#undo(image)
+      await this.#undo(name)
       throw error
     }
-    this.#metadata.putTopic(image)
     const partitions = registration.partitions.length
     this.#logger.info({ topic: name, topicId: registration.topicId, partitions }, 'created a topic')
   }
 
-  /** A topic whose logs cannot be opened is taken back; if that fails too, a restart does it. */
-  async #undo(image: TopicImage): Promise<void> {
+  /** Takes a topic back; if that fails too, the next attempt or a restart does it. */
+  async #undo(name: string): Promise<void> {
+    this.#undeleted.add(name)
     try {
-      await this.#registry.requestTopicDeletion(image.name)
-      this.#deleting.add(image.name)
-      await this.#host.deleteTopic(image.name)
-      await this.#forget(image.name)
+      await this.#registry.requestTopicDeletion(name)
+      await this.#host.deleteTopic(name)
+      await this.#forget(name)
     } catch (error) {
-      this.#logger.error({ err: error, topic: image.name }, 'a topic could not be taken back')
+      this.#logger.error({ err: error, topic: name }, 'a topic could not be taken back')
     }
   }
 
@@ -552,7 +551,7 @@ export class TopicManager {
     }
     await this.#asStorage(async () => {
       await this.#registry.requestTopicDeletion(name)
-      this.#deleting.add(name)
+      this.#undeleted.add(name)
       this.#metadata.removeTopic(name)
       this.#dropName(name)
       await this.#host.deleteTopic(name)
@@ -566,14 +565,12 @@ export class TopicManager {
     await this.#registry.deleteTopic(name)
     await this.#registry.deleteConfig({ type: 'topics', name })
     await this.#registry.completeTopicDeletion(name)
-    this.#deleting.delete(name)
+    this.#undeleted.delete(name)
   }
 
   #existing(name: string): TopicImage {
     const topic = this.#metadata.topic(name)
     if (topic !== undefined) return topic
-    const wrong = wrongTopicName(name)
-    if (wrong !== null) throw new KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, wrong)
     throw new KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `Topic '${name}' does not exist`)
   }
 
@@ -624,12 +621,25 @@ export class TopicManager {
     failed: (outcome: TopicOutcome) => O,
   ): Promise<O[]> {
     const outcomes: (O | undefined)[] = changes.map(() => undefined)
-    const all = this.#serial.run(() =>
-      inChunks([...changes.entries()], CHANGES_TOGETHER, async ([i, { name, run }]) => {
+    let begin = (): void => undefined
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve
+    })
+    const all = this.#serial.run(() => {
+      begin()
+      return inChunks([...changes.entries()], CHANGES_TOGETHER, async ([i, { name, run }]) => {
         outcomes[i] = await run().catch((error: unknown) => failed(this.#failure(name, error)))
-      }),
-    )
-    await (options.validateOnly ? all : this.#waitAtMost(all, options.timeoutMs))
+      })
+    })
+    if (options.validateOnly) {
+      await all
+    } else if (options.timeoutMs > 0) {
+      await this.#waitAtMost(all, options.timeoutMs)
+    } else {
+      // The caller does not wait, but what is refused at once is told.
+      await begun
+      await new Promise((resolve) => setImmediate(resolve))
+    }
     return outcomes.map((outcome, i) => outcome ?? failed(timedOut(changes[i]?.name ?? '')))
   }
 
@@ -643,11 +653,6 @@ export class TopicManager {
   }
 
   async #waitAtMost(all: Promise<unknown>, timeoutMs: number): Promise<void> {
-    if (timeoutMs <= 0) {
-      // Nobody waits; but what was refused without waiting is told.
-      await new Promise((resolve) => setImmediate(resolve))
-      return
-    }
     await new Promise<void>((resolve, reject) => {
       const timer = this.#timers.schedule(timeoutMs, resolve)
       all.then(() => {

@@ -22,6 +22,8 @@ export interface PartitionFolder {
   readonly partition: number
   /** From `partition.metadata`; null where that file is missing (Kafka before 2.8). */
   readonly topicId: string | null
+  /** The last one in `leader-epoch-checkpoint`; null where there is none. */
+  readonly leaderEpoch: number | null
 }
 
 export interface Checkpoints {
@@ -148,6 +150,7 @@ export class DataDirectory {
         topic: match[1] as string,
         partition: Number(match[2]),
         topicId: await this.#topicIdIn(entry.name),
+        leaderEpoch: await this.#leaderEpochIn(entry.name),
       })
     }
     return folders
@@ -157,6 +160,18 @@ export class DataDirectory {
     try {
       const text = await readFile(join(this.path, folder, 'partition.metadata'), 'utf8')
       return /^topic_id: (\S+)$/m.exec(text)?.[1] ?? null
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+      throw error
+    }
+  }
+
+  async #leaderEpochIn(folder: string): Promise<number | null> {
+    try {
+      const text = await readFile(join(this.path, folder, 'leader-epoch-checkpoint'), 'utf8')
+      const last = text.trimEnd().split('\n').slice(2).at(-1)
+      const epoch = /^(\d+) \d+$/.exec(last ?? '')?.[1]
+      return epoch === undefined ? null : Number(epoch)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
       throw error

@@ -31,10 +31,22 @@ export function logSettingsOf(config: TopicConfig, options: LogSettingsOptions):
     timestampBeforeMaxMs: Math.min(config.messageTimestampBeforeMaxMs, difference),
     timestampAfterMaxMs: Math.min(config.messageTimestampAfterMaxMs, difference),
     compression: codecs[config.compressionType] ?? -1,
+    compressionLevel: levelOf(config),
     retentionMs: config.retentionMs,
     retentionBytes: config.retentionBytes,
     compacted: config.cleanupPolicy.includes('compact'),
     deletes: config.cleanupPolicy.includes('delete'),
     producerExpirationMs: options.producerExpirationMs,
+  }
+}
+
+function levelOf(config: TopicConfig): number | null {
+  switch (config.compressionType) {
+    case 'gzip':
+      return config.compressionGzipLevel
+    case 'zstd':
+      return config.compressionZstdLevel
+    default:
+      return null
   }
 }

@@ -30,6 +30,8 @@ export interface LogSettings {
   readonly timestampAfterMaxMs: number
   /** A codec, or -1: as the producer sent it. */
   readonly compression: number
+  /** Level of that codec where it has levels; read by the slow lane only. */
+  readonly compressionLevel: number | null
   readonly retentionMs: number
   readonly retentionBytes: number
   readonly compacted: boolean
@@ -156,12 +158,7 @@ export interface Addon {
   slowSliceBytes(log: number): Buffer | null
   slowSliceVersion(log: number): number
   slowSliceNow(log: number): number
-  finishSlow(
-    log: number,
-    errorCode: number,
-    recordIndex: number,
-    bytes: Uint8Array | null,
-  ): boolean
+  finishSlow(log: number, errorCode: number, recordIndex: number, bytes: Uint8Array | null): boolean
 
   openLog(shard: number, options: LogOpenOptions): LogOpenResult
   /** 0 or an errno value. */

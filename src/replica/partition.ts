@@ -1,7 +1,8 @@
 /** One partition that this broker hosts: where its log is and in which epoch it leads. */
+import type { TopicConfig } from '../config/topic-config.ts'
 import type { LogSettings } from '../native/addon.ts'
-import type { Shard } from '../shard/shard.ts'
 import { published } from '../shard/published.ts'
+import type { Shard } from '../shard/shard.ts'
 
 /** Handle of a log that is not open. */
 export const NO_LOG = 0
@@ -12,6 +13,7 @@ export class Partition {
   readonly partition: number
   readonly shard: Shard
   leaderEpoch: number
+  config: TopicConfig
   settings: LogSettings
   /** NO_LOG while its shard restarts or its disk failed. */
   log = NO_LOG
@@ -23,6 +25,7 @@ export class Partition {
     partition: number
     shard: Shard
     leaderEpoch: number
+    config: TopicConfig
     settings: LogSettings
   }) {
     this.topic = options.topic
@@ -30,6 +33,7 @@ export class Partition {
     this.partition = options.partition
     this.shard = options.shard
     this.leaderEpoch = options.leaderEpoch
+    this.config = options.config
     this.settings = options.settings
   }
 

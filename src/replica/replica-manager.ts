@@ -4,8 +4,8 @@
  * belong to the shards.
  */
 import type { TopicConfig } from '../config/topic-config.ts'
-import { type Checkpoints, type DataDirectory } from '../log/data-directory.ts'
 import { partitionKey } from '../log/checkpoint-file.ts'
+import type { Checkpoints, DataDirectory } from '../log/data-directory.ts'
 import { logSettingsOf } from '../log/log-settings.ts'
 import type { TopicImage } from '../metadata/topic-image.ts'
 import type { LogOpenOptions, LogOpenResult } from '../native/addon.ts'
@@ -135,6 +135,7 @@ export class ReplicaManager {
   async reconfigureTopic(name: string, config: TopicConfig): Promise<void> {
     await Promise.all(
       (this.#topics.get(name) ?? []).map(async (partition) => {
+        partition.config = config
         partition.settings = this.#settings(config)
         if (partition.log === NO_LOG) return
         await partition.shard.run('configure', {
@@ -164,6 +165,7 @@ export class ReplicaManager {
         partition: number,
         shard: this.#shardOf(image.name, number),
         leaderEpoch,
+        config,
         settings: this.#settings(config),
       })
       partitions[number] = partition
@@ -267,7 +269,10 @@ export class ReplicaManager {
     if (this.#closing) return
     this.#checkpoints = await this.#options.directory.readCheckpoints()
     await this.#open(mine)
-    this.#options.logger.info({ partitions: mine.length }, 'the logs of a restarted shard are recovered')
+    this.#options.logger.info(
+      { partitions: mine.length },
+      'the logs of a restarted shard are recovered',
+    )
   }
 
   storageError(row: number, errno: number): void {
@@ -302,7 +307,10 @@ export class ReplicaManager {
       const run = (): void => {
         this.#upkeep = this.#upkeep.then(work).catch((error: unknown) => {
           if (this.#closing) return
-          this.#options.logger.error({ error: String(error) }, 'upkeep of the logs failed; it will be tried again')
+          this.#options.logger.error(
+            { error: String(error) },
+            'upkeep of the logs failed; it will be tried again',
+          )
         })
         void this.#upkeep.then(() => {
           if (!this.#closing) this.#options.timers.schedule(intervalMs, run)
@@ -328,7 +336,10 @@ export class ReplicaManager {
       for (const [i, [errno, segments, bytes]] of results.entries()) {
         const { topic, partition } = mine[i] as Partition
         if (errno !== 0) {
-          this.#options.logger.error({ topic, partition, errno: errnoName(errno) }, 'retention failed')
+          this.#options.logger.error(
+            { topic, partition, errno: errnoName(errno) },
+            'retention failed',
+          )
         } else if (segments > 0) {
           this.#options.logger.info({ topic, partition, segments, bytes }, 'old segments deleted')
         }
@@ -350,7 +361,10 @@ export class ReplicaManager {
         for (const [j, error] of errors.entries()) {
           if (error === 0) continue
           const { topic, partition } = some[j] as Partition
-          this.#options.logger.error({ topic, partition, errno: errnoName(error) }, 'a log could not be flushed')
+          this.#options.logger.error(
+            { topic, partition, errno: errnoName(error) },
+            'a log could not be flushed',
+          )
         }
       }
     }

@@ -3,6 +3,7 @@
  * control tasks, and works off the slow lane. The bytes of appends are handled in native code.
  */
 import { findOffsetByTimestamp, validateAndConvert } from '../log/slow-lane.ts'
+import type { LogSettings } from '../native/addon.ts'
 import { addon } from '../native/addon.ts'
 import { EVENT_WIDTH, EventKind } from '../native/events.ts'
 import type {
@@ -13,7 +14,6 @@ import type {
   ShardStart,
   TimestampLookup,
 } from './control.ts'
-import type { LogSettings } from '../native/addon.ts'
 
 const ROWS = 256
 
@@ -131,6 +131,9 @@ export class ShardOwner {
     const outcome = validateAndConvert(bytes, {
       apiVersion: addon.slowSliceVersion(log),
       compression: settings.compression,
+      ...(settings.compressionLevel === null
+        ? {}
+        : { compressionLevel: settings.compressionLevel }),
       logAppendTime: settings.logAppendTime,
       nowMs: addon.slowSliceNow(log),
       timestampBeforeMaxMs: settings.timestampBeforeMaxMs,

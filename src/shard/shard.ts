@@ -62,7 +62,10 @@ export class Shard {
       () => undefined,
       (error: unknown) => {
         if (this.#stopping) return
-        this.#options.logger.error({ shard: this.id, error: String(error) }, 'a shard died; restarting it')
+        this.#options.logger.error(
+          { shard: this.id, error: String(error) },
+          'a shard died; restarting it',
+        )
         this.#runMain()
         this.#options.restarted().catch((failure: unknown) => {
           this.#options.logger.error(

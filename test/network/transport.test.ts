@@ -154,6 +154,15 @@ test('more requests than may be in flight are all answered', async (t) => {
   assert.ok((await answer).equals(sent))
 })
 
+test('requests are all answered when another thread frees their slots while they are read', async (t) => {
+  const { port } = await start(t, echo, { inflightMax: 2 })
+  const socket = await open(t, port)
+  const sent = someFrames(20_000, () => 30)
+  const answer = read(socket, sent.length)
+  socket.write(sent)
+  assert.ok((await answer).equals(sent))
+})
+
 test('a promise holds back the later requests of its connection only', async (t) => {
   const order: string[] = []
   let release: () => void = () => undefined

@@ -27,6 +27,7 @@ import {
   type ResponseOf,
 } from '../../src/protocol/schema.ts'
 import { openEmbeddedRegistry } from '../../src/registry/embedded/embedded-registry.ts'
+import type { JournalFiles } from '../../src/registry/embedded/journal-files.ts'
 import type { RequestContext } from '../../src/server/request-context.ts'
 import type { Handler, Services } from '../../src/server/services.ts'
 import { ProducerIdManager } from '../../src/transaction/producer-id-manager.ts'
@@ -86,12 +87,17 @@ export function brokerImage(brokerId: number, listeners = ['PLAINTEXT']): Broker
 
 export async function createServices(
   properties: Record<string, string> = {},
-  options: { directory?: string; brokers?: readonly BrokerImage[] } = {},
+  options: {
+    directory?: string
+    brokers?: readonly BrokerImage[]
+    files?: JournalFiles
+  } = {},
 ): Promise<TestServices> {
   const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'server-')))
   const loaded = loadBrokerConfig(new Map(Object.entries(properties)))
   const { config } = loaded
-  const registry = await openEmbeddedRegistry({ directory, logger: silentLogger })
+  const files = options.files ? { files: options.files } : {}
+  const registry = await openEmbeddedRegistry({ directory, logger: silentLogger, ...files })
   const metadata = new MetadataCache({ clusterId: await registry.ensureClusterId(CLUSTER_ID) })
   const brokerId = 1
   metadata.setBrokers(options.brokers ?? [brokerImage(brokerId)])

@@ -291,20 +291,29 @@ test('DeleteTopics on a broker that does not allow it', async () => {
   assert.deepEqual(services.metadata.topicNames(), ['t'])
 })
 
-test('a deletion that failed keeps the name until a restart completes it', async () => {
-  await create([topicOf('t')])
-  services.host.failure = new Error('EIO')
+test('a deletion that failed is completed by the next creation, or after a restart', async () => {
   const handler = createDeleteTopicsHandler(services)
-  const request = { topics: [{ name: 't' }], timeoutMs: 1000 }
-  const response = await call(DeleteTopics, handler, 6, request)
-  assert.equal(response.responses[0]?.errorCode, ErrorCode.KAFKA_STORAGE_ERROR)
-  await failure(topicOf('t'), ErrorCode.TOPIC_ALREADY_EXISTS)
+  const failToDelete = async (): Promise<void> => {
+    services.host.failure = new Error('EIO')
+    const request = { topics: [{ name: 't' }], timeoutMs: 1000 }
+    const response = await call(DeleteTopics, handler, 6, request)
+    assert.equal(response.responses[0]?.errorCode, ErrorCode.KAFKA_STORAGE_ERROR)
+    assert.equal(services.metadata.topic('t'), undefined)
+  }
+  await create([topicOf('t')])
+  const before = services.metadata.topic('t')?.topicId
+  await failToDelete()
+  assert.equal((await create([topicOf('t')]))[0]?.errorCode, ErrorCode.NONE)
+  assert.notEqual(services.metadata.topic('t')?.topicId, before)
+  const calls = ['open t 0-0', 'delete t', 'open t 0-0', 'delete t', 'open t 0-0']
+  assert.deepEqual(services.host.calls, calls)
+  await failToDelete()
   services = await services.restart()
   assert.equal(services.metadata.topic('t'), undefined)
-  await failure(topicOf('t'), ErrorCode.TOPIC_ALREADY_EXISTS)
   await services.topicManager.resumeDeletions()
   assert.deepEqual(services.host.calls, ['open t 0-0', 'delete t'])
-  assert.equal((await create([topicOf('t')]))[0]?.errorCode, ErrorCode.NONE)
+  assert.deepEqual(await services.registry.topicNames(), [])
+  assert.deepEqual(await services.registry.topicDeletions(), [])
 })
 
 test('CreatePartitions widens a topic', async () => {
@@ -357,7 +366,7 @@ test('CreatePartitions: what is refused', async () => {
   for (const count of [2, 1, 0, -1]) await refuse(ErrorCode.INVALID_PARTITIONS, 't', count)
   await refuse(ErrorCode.POLICY_VIOLATION, 't', 2 ** 31 - 1)
   await refuse(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, 'none', 3)
-  await refuse(ErrorCode.INVALID_TOPIC_EXCEPTION, '?', 3)
+  await refuse(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, '?', 3)
   const wrong = ErrorCode.INVALID_REPLICA_ASSIGNMENT
   await refuse(wrong, 't', 4, [{ brokerIds: [1] }])
   await refuse(wrong, 't', 3, [{ brokerIds: [9] }])

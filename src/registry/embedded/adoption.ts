@@ -2,20 +2,29 @@
  * Taking over the partition folders of a data directory that has no registry journal: one that
  * Apache Kafka wrote, or whose journal was moved away.
  */
-import type { ClusterRegistry, TopicRegistration } from '../cluster-registry.ts'
+import type { ClusterRegistry, PartitionState, TopicRegistration } from '../cluster-registry.ts'
 
 /** Topics whose writes share a sync of the registry. */
 const ADOPT_TOGETHER = 1000
 
-/** A folder `topic-partition` that was found; `topicId` is from its `partition.metadata`. */
+/** A folder `topic-partition` that was found. */
 export interface FoundPartition {
   readonly topic: string
   readonly partition: number
+  /** From its `partition.metadata`. */
   readonly topicId: string | null
+  /** The last of its `leader-epoch-checkpoint`: whoever leads from now on is in a later one. */
+  readonly leaderEpoch?: number | null
+}
+
+export interface AdoptedTopic extends TopicRegistration {
+  readonly topicId: string
+  /** Of each partition. */
+  readonly states: readonly PartitionState[]
 }
 
 export interface AdoptionPlan {
-  readonly topics: readonly TopicRegistration[]
+  readonly topics: readonly AdoptedTopic[]
   /** Folders that cannot be part of a topic, with the reason. */
   readonly refused: readonly { readonly partition: FoundPartition; readonly reason: string }[]
 }
@@ -43,7 +52,7 @@ export function planAdoption(options: {
     if (list) list.push(partition)
     else byTopic.set(partition.topic, [partition])
   }
-  const topics: TopicRegistration[] = []
+  const topics: AdoptedTopic[] = []
   for (const [name, folders] of [...byTopic].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const topicId = commonTopicId(folders)
     const accepted = folders.filter((f) => f.topicId === null || f.topicId === topicId)
@@ -58,9 +67,22 @@ export function planAdoption(options: {
       partitions: Array.from({ length: count }, () => [options.brokerId]),
       addingReplicas: new Map(),
       removingReplicas: new Map(),
+      states: statesOf(accepted, count, options.brokerId),
     })
   }
   return { topics, refused }
+}
+
+function statesOf(
+  folders: readonly FoundPartition[],
+  count: number,
+  brokerId: number,
+): PartitionState[] {
+  const epochs = new Map(folders.map((f) => [f.partition, f.leaderEpoch ?? -1]))
+  return Array.from({ length: count }, (_, partition) => {
+    const leaderEpoch = (epochs.get(partition) ?? -1) + 1
+    return { leader: brokerId, leaderEpoch, isr: [brokerId], controllerEpoch: 0 }
+  })
 }
 
 /** The id that most folders name; of equally frequent ones the first in order. */
@@ -77,15 +99,21 @@ function commonTopicId(folders: readonly FoundPartition[]): string | null {
 }
 
 /**
- * Writes adopted topics into a registry. Their partitions get states when the controller finds
- * that they have none; topics that exist already are left as they are.
+ * Writes adopted topics into a registry that is open already; topics that exist are left as they
+ * are. A crash in the middle loses the rest: `openEmbeddedRegistry` adopts all or nothing.
  */
 export async function adoptTopics(
   registry: ClusterRegistry,
-  topics: readonly TopicRegistration[],
+  topics: readonly AdoptedTopic[],
 ): Promise<void> {
   for (let start = 0; start < topics.length; start += ADOPT_TOGETHER) {
-    const some = topics.slice(start, start + ADOPT_TOGETHER)
-    await Promise.all(some.map((topic) => registry.createTopic(topic)))
+    await Promise.all(topics.slice(start, start + ADOPT_TOGETHER).map(adopt))
+  }
+
+  async function adopt(topic: AdoptedTopic): Promise<void> {
+    const created = await registry.createTopic(topic)
+    if (!created.ok) return
+    const { name, states } = topic
+    await Promise.all(states.map((state, i) => registry.createPartitionState(name, i, state)))
   }
 }

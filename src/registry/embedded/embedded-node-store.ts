@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import type { Logger } from '../../util/logger.ts'
 import { ANY_VERSION, RegistryError, type WriteResult } from '../cluster-registry.ts'
 import type { NodeStore, StoredNode } from '../node-store.ts'
-import { encodeRecord, Journal, RECORD_BYTES_MAX } from './journal.ts'
+import { encodeRecord, Journal, RECORD_BYTES_MAX, RECORD_HEADER_BYTES } from './journal.ts'
 import { type JournalFiles, nodeJournalFiles } from './journal-files.ts'
 
 export const JOURNAL_FILE = 'registry.journal'
@@ -28,6 +28,13 @@ export interface EmbeddedNodeStoreOptions {
   readonly directory: string
   readonly logger: Logger
   readonly files?: JournalFiles
+  /** What a new journal starts with: all of it is there after a crash, or no journal is. */
+  readonly initialNodes?: () => Promise<readonly InitialNode[]>
+}
+
+export interface InitialNode {
+  readonly path: string
+  readonly data: string
 }
 
 interface LiveNode extends StoredNode {
@@ -91,10 +98,7 @@ export class EmbeddedNodeStore implements NodeStore {
     const files = options.files ?? nodeJournalFiles
     const path = join(options.directory, JOURNAL_FILE)
     const opened = await Journal.open(path, files)
-    if (opened === null) {
-      const journal = await Journal.create(path, files, [formatRecord(0)])
-      return new EmbeddedNodeStore(journal, options.logger)
-    }
+    if (opened === null) return EmbeddedNodeStore.#create(path, files, options)
     if (opened.cut !== null) {
       options.logger.warn({ path, ...opened.cut }, 'cut off the torn tail of the registry journal')
     }
@@ -105,6 +109,23 @@ export class EmbeddedNodeStore implements NodeStore {
       await opened.journal.close()
       throw error
     }
+    return store
+  }
+
+  static async #create(
+    path: string,
+    files: JournalFiles,
+    options: EmbeddedNodeStoreOptions,
+  ): Promise<EmbeddedNodeStore> {
+    const nodes = (await options.initialNodes?.()) ?? []
+    const records = [formatRecord(nodes.length)]
+    for (const [i, { path: at, data }] of nodes.entries()) {
+      records.push(encodeRecord(putPayload(at, { data, version: 0, creationId: i + 1 })))
+    }
+    const journal = await Journal.create(path, files, records)
+    const store = new EmbeddedNodeStore(journal, options.logger)
+    const payloads = records.map((record) => record.subarray(RECORD_HEADER_BYTES))
+    store.#replay(path, payloads)
     return store
   }
 
@@ -318,7 +339,8 @@ export class EmbeddedNodeStore implements NodeStore {
     for (const [i, payload] of payloads.entries()) {
       const entry = parsePayload(path, payload)
       if ((entry[0] === 'format') !== (i === 0)) throw unreadable(path, payload)
-      if (!this.#replayEntry(entry, payload.length + 8)) throw unreadable(path, payload)
+      if (!this.#replayEntry(entry, payload.length + RECORD_HEADER_BYTES))
+        throw unreadable(path, payload)
     }
   }
 

@@ -14,7 +14,7 @@ import { RegistryError } from '../cluster-registry.ts'
 import { errorCode } from './error-code.ts'
 import type { JournalFile, JournalFiles } from './journal-files.ts'
 
-const HEADER_BYTES = 8
+export const RECORD_HEADER_BYTES = 8
 /** No record is longer: a longer announcement is damage. */
 export const RECORD_BYTES_MAX = 64 * 1024 * 1024
 const REWRITE_CHUNK_BYTES = 1024 * 1024
@@ -36,10 +36,10 @@ export interface OpenedJournal {
 /** A payload with its length and checksum in front. */
 export function encodeRecord(payload: string): Buffer {
   const bytes = Buffer.byteLength(payload)
-  const record = Buffer.allocUnsafe(HEADER_BYTES + bytes)
-  record.write(payload, HEADER_BYTES)
+  const record = Buffer.allocUnsafe(RECORD_HEADER_BYTES + bytes)
+  record.write(payload, RECORD_HEADER_BYTES)
   record.writeUInt32BE(bytes, 0)
-  record.writeUInt32BE(crc32(record.subarray(HEADER_BYTES)), 4)
+  record.writeUInt32BE(crc32(record.subarray(RECORD_HEADER_BYTES)), 4)
   return record
 }
 
@@ -52,14 +52,14 @@ export function scanRecords(file: Buffer): { payloads: Buffer[]; cut: JournalCut
     cut: { position, bytes: file.length - position, reason },
   })
   while (position < file.length) {
-    const left = file.length - position - HEADER_BYTES
+    const left = file.length - position - RECORD_HEADER_BYTES
     if (left < 0) return cutHere('the header of a record is incomplete')
     const bytes = file.readUInt32BE(position)
     if (bytes === 0 || bytes > RECORD_BYTES_MAX) {
       return cutHere(`a record cannot have ${bytes} bytes`)
     }
     if (bytes > left) return cutHere('a record is incomplete')
-    const start = position + HEADER_BYTES
+    const start = position + RECORD_HEADER_BYTES
     const payload = file.subarray(start, start + bytes)
     if (crc32(payload) !== file.readUInt32BE(position + 4)) {
       return cutHere('the checksum of a record is wrong')

@@ -4,6 +4,7 @@
  * purgatory. The records go from the page cache to the socket without passing through here, except
  * for clients that need an older record format.
  */
+import { CorruptDataError, DecompressionLimitError } from '../../compression/errors.ts'
 import { convertDown } from '../../log/slow-lane.ts'
 import type { MetadataCache } from '../../metadata/metadata-cache.ts'
 import { addon } from '../../native/addon.ts'
@@ -302,7 +303,8 @@ class PendingFetch {
     const limit = committed ? answer.lastStableOffset : answer.highWatermark
     const current = version >= FIRST_CURRENT_FORMAT
     // A whole first batch however small the limits are, so that a consumer can go on.
-    const minOne = first && version >= FIRST_TOTAL_LIMIT
+    // A conversion needs a whole batch to begin with; older versions cut its result instead.
+    const minOne = version < FIRST_TOTAL_LIMIT || first
     const maxBytes = Math.min(one.partitionMaxBytes, left)
     if (maxBytes <= 0 && !minOne && one.fetchOffset >= answer.logStartOffset) return answer
     const { responder } = this.#services
@@ -320,6 +322,10 @@ class PendingFetch {
       answer.records = { bytes: located }
       return answer
     }
+    if (!current && !partition.config.messageDownconversionEnable) {
+      this.#unstage(located)
+      return fail(one.partition, ErrorCode.UNSUPPORTED_VERSION)
+    }
     return this.#convert(answer, one, partition, located)
   }
 
@@ -334,21 +340,37 @@ class PendingFetch {
     partition: Partition,
     located: number,
   ): PartitionAnswer {
-    const { responder } = this.#services
-    const stored = Buffer.allocUnsafe(located)
-    const n = addon.readStaged(responder.transport, stored)
-    if (n < 0) return fail(one.partition, ErrorCode.KAFKA_STORAGE_ERROR)
+    const stored = this.#unstage(located)
+    if (stored === null) return fail(one.partition, ErrorCode.KAFKA_STORAGE_ERROR)
     if (this.#hidesZstd(partition)) {
       return fail(one.partition, ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
     }
-    const converted = convertDown(stored.subarray(0, n), {
-      magic: this.#frame.apiVersion >= 2 ? 1 : 0,
-      fetchOffset: one.fetchOffset,
-      decompressionMaxBytes: this.#services.decompressionMaxBytes,
-    })
+    const version = this.#frame.apiVersion
+    let converted: Buffer | null
+    try {
+      converted = convertDown(stored, {
+        magic: version >= 2 ? 1 : 0,
+        fetchOffset: one.fetchOffset,
+        decompressionMaxBytes: this.#services.decompressionMaxBytes,
+      })
+    } catch (error) {
+      if (error instanceof CorruptDataError || error instanceof DecompressionLimitError) {
+        return fail(one.partition, ErrorCode.CORRUPT_MESSAGE)
+      }
+      throw error
+    }
     if (converted === null) return fail(one.partition, ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
-    answer.records = converted
+    // Never more than was asked for: a client that sees half a message asks for more.
+    const limit = version < FIRST_TOTAL_LIMIT ? one.partitionMaxBytes : converted.length
+    answer.records = converted.subarray(0, limit)
     return answer
+  }
+
+  /** Takes the bytes of the region that was staged last; null when they cannot be read. */
+  #unstage(located: number): Buffer | null {
+    const stored = Buffer.allocUnsafe(located)
+    const n = addon.readStaged(this.#services.responder.transport, stored)
+    return n < 0 ? null : stored.subarray(0, n)
   }
 }
 

@@ -87,6 +87,7 @@ export class ProduceHandler {
     const now = clock.nowMs()
     let slices = 0
     let ordinal = 0
+    let refused = 0
     const responses = []
     for (const { name, partitionData } of request.topicData) {
       const answers: PartitionAnswer[] = []
@@ -103,6 +104,7 @@ export class ProduceHandler {
           answers.push(appended(index))
         } else {
           answers.push({ ...(wrong as PartitionAnswer), index })
+          refused += 1
         }
         ordinal += 1
       }
@@ -125,7 +127,11 @@ export class ProduceHandler {
       this.#slices,
       slices,
     )
-    if (!posted) addon.closeConnection(responder.transport, frame.connection.id)
+    // Without an answer, closing is how a client learns that a part failed; the rest is appended.
+    const isSilentFailure = request.acks === 0 && refused > 0
+    if (!posted || isSilentFailure) {
+      addon.closeConnection(responder.transport, frame.connection.id)
+    }
   }
 
   #answerWithoutAppend(frame: Frame, request: ProduceRequest): void {

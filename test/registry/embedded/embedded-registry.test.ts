@@ -11,6 +11,7 @@ import {
   type TopicRegistration,
 } from '../../../src/registry/cluster-registry.ts'
 import { adoptTopics, planAdoption } from '../../../src/registry/embedded/adoption.ts'
+import { JOURNAL_FILE } from '../../../src/registry/embedded/embedded-node-store.ts'
 import { openEmbeddedRegistry } from '../../../src/registry/embedded/embedded-registry.ts'
 import { silentLogger } from '../../../src/util/logger.ts'
 
@@ -183,7 +184,7 @@ test('topics are adopted from partition folders', async () => {
   const plan = planAdoption({
     found: [
       { topic: 'y', partition: 1, topicId: null },
-      { topic: 'x', partition: 2, topicId: a },
+      { topic: 'x', partition: 2, topicId: a, leaderEpoch: 6 },
       { topic: 'x', partition: 0, topicId: a },
       { topic: 'x', partition: 5, topicId: b },
       { topic: 'z', partition: 2_000_000, topicId: null },
@@ -206,6 +207,29 @@ test('topics are adopted from partition folders', async () => {
       ['x', 5],
     ],
   )
+  const check = async (adopted: ClusterRegistry): Promise<void> => {
+    assert.deepEqual(await adopted.topicNames(), ['x', 'y'])
+    const states = await adopted.partitionStates('x')
+    assert.deepEqual(
+      states.map(({ value }) => [value.leader, value.leaderEpoch, value.isr]),
+      [
+        [4, 0, [4]],
+        [4, 0, [4]],
+        [4, 7, [4]],
+      ],
+    )
+    assert.equal((await adopted.topic('x'))?.value.topicId, a)
+  }
   await adoptTopics(registry, plan.topics)
-  assert.deepEqual(await registry.topicNames(), ['x', 'y'])
+  await check(registry)
+  // In a directory without a journal: at once, and only then.
+  await registry.close()
+  await rm(join(directory, JOURNAL_FILE))
+  const adopt = async () => plan.topics
+  registry = await openEmbeddedRegistry({ directory, logger: silentLogger, adopt })
+  await check(registry)
+  await registry.close()
+  const never = () => Promise.reject(new Error('asked again'))
+  registry = await openEmbeddedRegistry({ directory, logger: silentLogger, adopt: never })
+  await check(registry)
 })

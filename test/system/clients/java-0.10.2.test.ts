@@ -2,11 +2,13 @@
 import { startJavaClient } from './java.ts'
 import { modernTraits, testClient } from './scenario.ts'
 
+const program = { set: 'kafka-clients-0.10.2', main: 'EarlyClient' } as const
+
 testClient({
   ...modernTraits,
   name: 'java-0.10.2',
-  needs: ['kafka-clients-0.10.2'],
+  needs: [program.set],
   codecs: ['none', 'gzip', 'snappy', 'lz4'],
   headers: { writes: 'none', reads: 'none' },
-  start: (bootstrap) => startJavaClient('kafka-clients-0.10.2', 'EarlyClient', bootstrap),
+  start: (bootstrap) => startJavaClient(program, [bootstrap]),
 })

@@ -2,11 +2,16 @@
 import { startJavaClient } from './java.ts'
 import { modernTraits, testClient } from './scenario.ts'
 
+const program = {
+  set: 'kafka-clients-1.1',
+  main: 'ModernClient',
+  helpers: ['millis/Poll'],
+} as const
+
 testClient({
   ...modernTraits,
   name: 'java-1.1',
-  needs: ['kafka-clients-1.1'],
+  needs: [program.set],
   codecs: ['none', 'gzip', 'snappy', 'lz4'],
-  headers: { writes: 'none', reads: 'none' },
-  start: (bootstrap) => startJavaClient('kafka-clients-1.1', 'EarlyClient', bootstrap),
+  start: (bootstrap) => startJavaClient(program, [bootstrap]),
 })

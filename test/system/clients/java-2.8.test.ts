@@ -2,9 +2,15 @@
 import { startJavaClient } from './java.ts'
 import { modernTraits, testClient } from './scenario.ts'
 
+const program = {
+  set: 'kafka-clients-2.8',
+  main: 'ModernClient',
+  helpers: ['duration/Poll'],
+} as const
+
 testClient({
   ...modernTraits,
   name: 'java-2.8',
-  needs: ['kafka-clients-2.8'],
-  start: (bootstrap) => startJavaClient('kafka-clients-2.8', 'ModernClient', bootstrap),
+  needs: [program.set],
+  start: (bootstrap) => startJavaClient(program, [bootstrap]),
 })

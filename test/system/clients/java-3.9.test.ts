@@ -2,9 +2,15 @@
 import { startJavaClient } from './java.ts'
 import { modernTraits, testClient } from './scenario.ts'
 
+const program = {
+  set: 'kafka-clients-3.9',
+  main: 'ModernClient',
+  helpers: ['duration/Poll'],
+} as const
+
 testClient({
   ...modernTraits,
   name: 'java-3.9',
-  needs: ['kafka-clients-3.9'],
-  start: (bootstrap) => startJavaClient('kafka-clients-3.9', 'ModernClient', bootstrap),
+  needs: [program.set],
+  start: (bootstrap) => startJavaClient(program, [bootstrap]),
 })

@@ -2,9 +2,15 @@
 import { startJavaClient } from './java.ts'
 import { modernTraits, testClient } from './scenario.ts'
 
+const program = {
+  set: 'kafka-clients-4.1',
+  main: 'ModernClient',
+  helpers: ['duration/Poll'],
+} as const
+
 testClient({
   ...modernTraits,
   name: 'java-4.1',
-  needs: ['kafka-clients-4.1'],
-  start: (bootstrap) => startJavaClient('kafka-clients-4.1', 'ModernClient', bootstrap),
+  needs: [program.set],
+  start: (bootstrap) => startJavaClient(program, [bootstrap]),
 })

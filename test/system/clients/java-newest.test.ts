@@ -2,9 +2,15 @@
 import { startJavaClient } from './java.ts'
 import { modernTraits, testClient } from './scenario.ts'
 
+const program = {
+  set: 'kafka-clients-newest',
+  main: 'ModernClient',
+  helpers: ['duration/Poll'],
+} as const
+
 testClient({
   ...modernTraits,
   name: 'java-newest',
-  needs: ['kafka-clients-newest'],
-  start: (bootstrap) => startJavaClient('kafka-clients-newest', 'ModernClient', bootstrap),
+  needs: [program.set],
+  start: (bootstrap) => startJavaClient(program, [bootstrap]),
 })

@@ -10,22 +10,28 @@ import { clientSources } from './scenario.ts'
 
 const run = promisify(execFile)
 
+export interface JavaProgram {
+  readonly set: PeerName
+  readonly main: string
+  readonly helpers?: readonly string[]
+}
+
 /**
- * A client whose program is `java/<main>.java`, compiled against the jars of `set` and run with
- * them. The classes live in a temporary folder until the client is closed.
+ * A client whose program is `java/<program>.java`, compiled with `helpers` against the jars of `set`
+ * and run with them. The classes live in a temporary folder until the client is closed.
  */
 export async function startJavaClient(
-  set: PeerName,
-  main: string,
-  bootstrap: string,
+  program: JavaProgram,
+  args: readonly string[],
 ): Promise<Driver> {
+  const { set, main, helpers = [] } = program
   const classes = mkdtempSync(join(tmpdir(), 'shardlog-java-'))
-  const sources = ['Lines', main].map((name) => join(clientSources, 'java', `${name}.java`))
+  const sources = ['Lines', ...helpers, main].map((name) => join(clientSources, 'java', `${name}.java`))
   const jars = `${peer(set)}/*`
   // The compiler's warnings about old jars say nothing about us.
   await run('javac', ['-nowarn', '-proc:none', '-cp', jars, '-d', classes, ...sources])
   const jvm = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Xshare:auto']
-  const driver = new Driver('java', [...jvm, '-cp', `${classes}:${jars}`, main, bootstrap])
+  const driver = new Driver('java', [...jvm, '-cp', `${classes}:${jars}`, main, ...args])
   driver.onClose = () => rmSync(classes, { recursive: true, force: true })
   return driver
 }

@@ -16,8 +16,8 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
- * Drives kafka-clients 0.10.1 to 1.1, before polls took a Duration: EarlyClient BOOTSTRAP. Defaults,
- * but for the codec and acks. It knows no headers, which 0.10 does not have.
+ * Drives kafka-clients 0.10.1 and 0.10.2, which know no headers: EarlyClient BOOTSTRAP. Defaults, but for
+ * the codec and acks.
  */
 public final class EarlyClient {
   private static final long PATIENCE_MS = 30_000;
@@ -81,6 +81,8 @@ public final class EarlyClient {
     config.put("bootstrap.servers", bootstrap);
     config.put("enable.auto.commit", false);
     config.put("auto.offset.reset", "none");
+    // Closing waits for the fetch that is under way at the end of the log.
+    config.put("fetch.max.wait.ms", 100);
     return new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
   }
 

@@ -1,4 +1,3 @@
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
@@ -18,7 +17,10 @@ import org.apache.kafka.common.header.internals.RecordHeaders;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
-/** Drives kafka-clients 2.0 and later: ModernClient BOOTSTRAP. Defaults, but for the codec. */
+/**
+ * Drives kafka-clients 0.11 and later: ModernClient BOOTSTRAP. Defaults, but for the codec; the
+ * `acks` of the version is kept where it is `all`, and is 1 in the older ones.
+ */
 public final class ModernClient {
   private static final long PATIENCE_MS = 30_000;
   private final String bootstrap;
@@ -92,6 +94,8 @@ public final class ModernClient {
     config.put("bootstrap.servers", bootstrap);
     config.put("enable.auto.commit", false);
     config.put("auto.offset.reset", "none");
+    // Closing waits for the fetch that is under way at the end of the log.
+    config.put("fetch.max.wait.ms", 100);
     return new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
   }
 
@@ -112,7 +116,7 @@ public final class ModernClient {
         if (System.nanoTime() > deadline) {
           throw new IllegalStateException(records.size() + " of " + count + " records");
         }
-        for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(500))) {
+        for (ConsumerRecord<byte[], byte[]> record : Poll.poll(consumer, 500)) {
           if (records.size() == count) break;
           List<Object> headers = new ArrayList<>();
           for (Header header : record.headers()) {

@@ -40,7 +40,7 @@ def produce(request):
 
 def consumer(request):
     partition = TopicPartition(request['topic'], request['partition'])
-    client = KafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False,
+    client = KafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=100,
                            consumer_timeout_ms=int(PATIENCE * 1000))
     client.assign([partition])
     return client, partition

@@ -78,7 +78,10 @@ func (d driver) produce(r lines.Request) (lines.Answer, error) {
 }
 
 func (d driver) read(r lines.Request) (lines.Answer, error) {
-	consumer, err := sarama.NewConsumer(d.bootstrap, sarama.NewConfig())
+	config := sarama.NewConfig()
+	// Closing waits for the fetch that is under way at the end of the log.
+	config.Consumer.MaxWaitTime = 100 * time.Millisecond
+	consumer, err := sarama.NewConsumer(d.bootstrap, config)
 	if err != nil {
 		return lines.Answer{}, err
 	}
