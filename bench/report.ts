@@ -1,0 +1,46 @@
+/** Medians, ratios and their table. */
+
+/** Figures of one broker in one scenario: one value per measured round. */
+export type Figures = Readonly<Record<string, readonly number[]>>
+
+export interface ScenarioReport {
+  readonly scenario: string
+  /** Record size, batch size, linger and so on, in words. */
+  readonly settings: string
+  /** By name of the broker, in the order in which they ran. */
+  readonly brokers: Readonly<Record<string, Figures>>
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  if (sorted.length % 2 === 1) return sorted[middle] as number
+  return ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+}
+
+function show(value: number): string {
+  if (!Number.isFinite(value)) return '-'
+  const size = Math.abs(value)
+  const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3
+  return value.toFixed(digits)
+}
+
+/** The scenario as text: one line per figure, with the rounds and each ratio to `baseline`. */
+export function formatReport(report: ScenarioReport, baseline: string): string {
+  const names = Object.keys(report.brokers)
+  const base = report.brokers[baseline]
+  const lines = [`\n${report.scenario}: ${report.settings}`]
+  const figureNames = Object.keys(report.brokers[names[0] as string] ?? {})
+  for (const figure of figureNames) {
+    const cells = names.map((name) => {
+      const values = report.brokers[name]?.[figure] ?? []
+      const middle = median(values)
+      const reference = base?.[figure]
+      const ratio =
+        reference === undefined || name === baseline ? '' : ` = ${show(middle / median(reference))}x`
+      return `${name} ${show(middle)}${ratio} [${values.map(show).join(' ')}]`
+    })
+    lines.push(`  ${figure.padEnd(22)} ${cells.join('   ')}`)
+  }
+  return lines.join('\n')
+}
