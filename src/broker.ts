@@ -11,6 +11,7 @@ import { openEmbeddedRegistry } from './registry/embedded/embedded-registry.ts'
 import { FetchPurgatory } from './replica/delayed-fetch.ts'
 import { ReplicaManager } from './replica/replica-manager.ts'
 import { createApis } from './server/apis.ts'
+import { ConversionPool } from './shard/conversion-pool.ts'
 import { Shard } from './shard/shard.ts'
 import { type Clock, systemClock } from './util/clock.ts'
 import type { Logger } from './util/logger.ts'
@@ -39,6 +40,7 @@ export interface BoundListener {
 export class Broker {
   readonly #options: Required<BrokerOptions>
   readonly #timers: TimerQueue
+  readonly #conversions = new ConversionPool()
   #directory: DataDirectory | null = null
   #registry: ClusterRegistry | null = null
   #transport: Transport | null = null
@@ -161,6 +163,7 @@ export class Broker {
       replicas,
       purgatory,
       timers: this.#timers,
+      conversions: this.#conversions,
       transport: transport.id,
       dataDirectory: directory.path,
       clock,
@@ -261,6 +264,7 @@ export class Broker {
     this.#timers.close()
     for (const shard of this.#shards) await shard.stop()
     this.#shards = []
+    await this.#conversions.close()
     this.#transport?.destroy()
     this.#transport = null
     await this.#registry?.close()

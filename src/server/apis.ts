@@ -17,6 +17,7 @@ import { OffsetForLeaderEpoch } from '../protocol/messages/offset-for-leader-epo
 import { Produce } from '../protocol/messages/produce.ts'
 import type { ClusterRegistry } from '../registry/cluster-registry.ts'
 import type { FetchPurgatory } from '../replica/delayed-fetch.ts'
+import type { RecordConverter } from '../replica/record-converter.ts'
 import type { ReplicaManager } from '../replica/replica-manager.ts'
 import { ProducerIdManager } from '../transaction/producer-id-manager.ts'
 import type { Clock } from '../util/clock.ts'
@@ -43,6 +44,7 @@ export interface ApisOptions {
   readonly replicas: ReplicaManager
   readonly purgatory: FetchPurgatory
   readonly timers: TimerQueue
+  readonly conversions: RecordConverter
   readonly transport: number
   readonly dataDirectory: string
   readonly clock: Clock
@@ -104,6 +106,8 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
     }),
     fetchMaxBytes: loaded.config.fetchMaxBytes,
     decompressionMaxBytes: loaded.config.decompressionMaxBytes,
+    conversions: options.conversions,
+    logger,
   })
   const apis = createApiTable(responder, services, [
     serveFrames(Produce, (frame) => produce.handle(frame)),

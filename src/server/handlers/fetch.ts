@@ -4,8 +4,6 @@
  * purgatory. The records go from the page cache to the socket without passing through here, except
  * for clients that need an older record format.
  */
-import { CorruptDataError, DecompressionLimitError } from '../../compression/errors.ts'
-import { convertDown } from '../../log/slow-lane.ts'
 import type { MetadataCache } from '../../metadata/metadata-cache.ts'
 import { addon } from '../../native/addon.ts'
 import type { Frame } from '../../network/request-handler.ts'
@@ -16,7 +14,9 @@ import { Fetch, type FetchRequest } from '../../protocol/messages/fetch.ts'
 import { type RecordsInput, ZERO_UUID } from '../../protocol/schema.ts'
 import type { FetchPurgatory } from '../../replica/delayed-fetch.ts'
 import type { Partition } from '../../replica/partition.ts'
+import type { RecordConverter } from '../../replica/record-converter.ts'
 import type { ReplicaManager } from '../../replica/replica-manager.ts'
+import type { Logger } from '../../util/logger.ts'
 import {
   type FetchedPartition,
   type FetchSession,
@@ -46,6 +46,8 @@ export interface FetchServices {
   readonly sessions: FetchSessionCache
   readonly fetchMaxBytes: number
   readonly decompressionMaxBytes: number
+  readonly conversions: RecordConverter
+  readonly logger: Logger
 }
 
 interface PartitionAnswer {
@@ -127,7 +129,8 @@ export class FetchHandler {
     if (session.epoch !== sessionEpoch) return ErrorCode.INVALID_FETCH_SESSION_EPOCH
     sessions.used(session)
     for (const { topic, topicId, partitions } of request.forgottenTopicsData) {
-      for (const partition of partitions) session.partitions.delete(fetchKey(topic, topicId, partition))
+      for (const partition of partitions)
+        session.partitions.delete(fetchKey(topic, topicId, partition))
     }
     for (const one of named) {
       const key = fetchKey(one.topic, one.topicId, one.partition)
@@ -179,6 +182,7 @@ class PendingFetch {
   readonly #wanted: readonly FetchedPartition[]
   readonly #context: FetchContext
   readonly #found: (Partition | undefined)[] = []
+  #conversions: { answer: PartitionAnswer; one: FetchedPartition; stored: Buffer }[] = []
 
   constructor(
     services: FetchServices,
@@ -207,6 +211,7 @@ class PendingFetch {
     const { responder } = this.#services
     if (this.#frame.connection.closed) return true
     addon.clearStaged(responder.transport)
+    this.#conversions = []
     const version = this.#frame.apiVersion
     const wantedBytes = expired || this.maxWaitMs === 0 ? 0 : this.#request.minBytes
     let left = Math.min(
@@ -235,14 +240,25 @@ class PendingFetch {
       addon.clearStaged(responder.transport)
       return false
     }
+    this.done?.()
+    if (this.#conversions.length === 0) {
+      this.#respond(topics)
+    } else {
+      this.#convertAndRespond(topics).catch((error: unknown) => {
+        this.#services.logger.error({ error: String(error) }, 'a conversion failed')
+        addon.closeConnection(responder.transport, this.#frame.connection.id)
+      })
+    }
+    return true
+  }
+
+  #respond(topics: readonly TopicAnswer[]): void {
     this.#remember(topics)
-    responder.respond(Fetch, this.#frame, {
+    this.#services.responder.respond(Fetch, this.#frame, {
       errorCode: 0,
       sessionId: this.#context.session?.id ?? 0,
       responses: topics,
     })
-    this.done?.()
-    return true
   }
 
   #remember(topics: readonly TopicAnswer[]): void {
@@ -345,25 +361,36 @@ class PendingFetch {
     if (this.#hidesZstd(partition)) {
       return fail(one.partition, ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
     }
-    const version = this.#frame.apiVersion
-    let converted: Buffer | null
-    try {
-      converted = convertDown(stored, {
-        magic: version >= 2 ? 1 : 0,
-        fetchOffset: one.fetchOffset,
-        decompressionMaxBytes: this.#services.decompressionMaxBytes,
-      })
-    } catch (error) {
-      if (error instanceof CorruptDataError || error instanceof DecompressionLimitError) {
-        return fail(one.partition, ErrorCode.CORRUPT_MESSAGE)
-      }
-      throw error
-    }
-    if (converted === null) return fail(one.partition, ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
-    // Never more than was asked for: a client that sees half a message asks for more.
-    const limit = version < FIRST_TOTAL_LIMIT ? one.partitionMaxBytes : converted.length
-    answer.records = converted.subarray(0, limit)
+    // Counted as it is stored until it is known what becomes of it.
+    answer.records = stored
+    this.#conversions.push({ answer, one, stored })
     return answer
+  }
+
+  /** Converts what was collected, on other threads, and answers then. */
+  async #convertAndRespond(topics: readonly TopicAnswer[]): Promise<void> {
+    const version = this.#frame.apiVersion
+    await Promise.all(
+      this.#conversions.map(async ({ answer, one, stored }) => {
+        const outcome = await this.#services.conversions.convert(stored, {
+          magic: version >= 2 ? 1 : 0,
+          fetchOffset: one.fetchOffset,
+          decompressionMaxBytes: this.#services.decompressionMaxBytes,
+        })
+        if (outcome.kind !== 'converted') {
+          const errorCode =
+            outcome.kind === 'corrupt'
+              ? ErrorCode.CORRUPT_MESSAGE
+              : ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
+          Object.assign(answer, fail(one.partition, errorCode))
+          return
+        }
+        // Never more than was asked for: a client that sees half a message asks for more.
+        const limit = version < FIRST_TOTAL_LIMIT ? one.partitionMaxBytes : outcome.bytes.length
+        answer.records = outcome.bytes.subarray(0, limit)
+      }),
+    )
+    this.#respond(topics)
   }
 
   /** Takes the bytes of the region that was staged last; null when they cannot be read. */
