@@ -423,16 +423,19 @@ int PartitionLog::load_index(Segment& segment) const {
   error = read_whole_file(path_of(segment.base_offset, ".timeindex"), &bytes);
   if (error != 0 && error != ENOENT) return error;
   std::vector<TimeEntry> times;
-  for (size_t at = 0; at + kTimeEntryBytes <= bytes.size(); at += kTimeEntryBytes) {
+  bool damaged = bytes.size() % kTimeEntryBytes != 0;
+  for (size_t at = 0; at + kTimeEntryBytes <= bytes.size() && !damaged; at += kTimeEntryBytes) {
     const TimeEntry entry{load_be<int64_t>(bytes.data() + at),
                           load_be<int32_t>(bytes.data() + at + 8)};
     if (entry.timestamp == 0 && entry.relative_offset == 0) break;
-    if (!times.empty() && (entry.timestamp < times.back().timestamp ||
-                           entry.relative_offset < times.back().relative_offset)) {
-      break;
-    }
+    damaged = entry.timestamp < 0 || entry.relative_offset < 0 ||
+              (!times.empty() && (entry.timestamp < times.back().timestamp ||
+                                  entry.relative_offset < times.back().relative_offset));
     times.push_back(entry);
   }
+  // Half an index would hide the largest time. Without one the batches are read, and the file's
+  // own time stands in for theirs.
+  if (damaged) times.clear();
   std::unique_lock lock(mutex_);
   if (segment.index_loaded) return 0;  // Another thread was first.
   segment.index = std::move(index);
