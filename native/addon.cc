@@ -1036,7 +1036,7 @@ Napi::Value FlushLog(const Napi::CallbackInfo& info) {
       [](uv_work_t* work, int) {
         auto* self = static_cast<FlushWork*>(work->data);
         AddonData* owner = self->data;
-        if (self->error == 0) self->log->log->finish_flush(self->job);
+        self->log->log->finish_flush(self->job, self->error);
         if (!owner->cleaning) {
           Napi::Env env = self->callback.Env();
           Napi::HandleScope scope(env);

@@ -9,7 +9,7 @@ namespace {
 
 constexpr size_t kLeaderEpochAt = 12;
 constexpr size_t kCrcAt = 17;
-constexpr size_t kAttributesAt = 21;  // Where the checksummed part begins.
+constexpr size_t kAttributesAt = kBatchChecksummedAt;
 constexpr size_t kMaxTimestampAt = 35;
 constexpr int64_t kNoTimestamp = -1;
 

@@ -8,6 +8,7 @@ namespace shardlog {
 
 constexpr int64_t kBatchPrefixBytes = 12;   // Base offset and batch length.
 constexpr int64_t kBatchHeaderBytes = 61;   // Up to the first record.
+constexpr int64_t kBatchChecksummedAt = 21;  // From the attributes on.
 constexpr int64_t kBatchLengthMin = kBatchHeaderBytes - kBatchPrefixBytes;
 
 constexpr uint16_t kCompressionMask = 0x07;

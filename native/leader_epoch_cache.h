@@ -42,7 +42,7 @@ class LeaderEpochCache {
   int32_t epoch_of(int64_t offset) const;
 
  private:
-  const std::string path_;
+  std::string path_;
   std::vector<EpochEntry> entries_;
 };
 

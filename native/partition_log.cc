@@ -14,6 +14,7 @@
 #include <mutex>
 
 #include "big_endian.h"
+#include "crc32c.h"
 
 namespace shardlog {
 namespace {
@@ -36,6 +37,8 @@ constexpr size_t kLookupBytes = 8 << 10;
 // What was appended last is in the page cache: not worth a probe.
 constexpr int64_t kHotTailBytes = 8 << 20;
 constexpr int64_t kProbeEveryBytes = 128 << 10;
+// A region whose first batch could not be looked at without the disk holds at least this much.
+constexpr int64_t kColdBytesMin = 1 << 20;
 
 /// Reads without waiting for the disk: bytes read, -EAGAIN when that would wait, or -errno.
 int64_t read_cached(int fd, std::span<uint8_t> out, int64_t position) {
@@ -76,6 +79,78 @@ bool parse_base_offset(const char* name, const char* suffix, int64_t* base_offse
   *base_offset = value;
   return true;
 }
+
+/// Whether a header from the disk can be a batch of a segment with `left` bytes from its place on.
+bool plausible(const BatchHeader& header, int64_t left) {
+  return header.magic == 2 && header.size >= kBatchHeaderBytes && header.size <= left &&
+         header.base_offset >= 0 && header.last_offset_delta >= 0 &&
+         header.base_offset < INT64_MAX - header.last_offset_delta;
+}
+
+/// Checks the batches of a file one after the other, in a buffer of fixed size: a length that the
+/// file announces costs nothing.
+class BatchReader {
+ public:
+  BatchReader(const SegmentFile& file, int64_t size)
+      : file_(file), size_(size), buffer_(kScanBytes) {}
+
+  /// The batch at `position`: 0 with what `check_batch` would say of it, or an errno.
+  [[nodiscard]] int read(int64_t position, BatchHeader* header, BatchCheck* check) {
+    int error = fill(position, std::min(kBatchHeaderBytes, size_ - position));
+    if (error != 0) return error;
+    *check = check_batch(window(position), header);
+    const bool has_header = header->magic == 2 && size_ - position >= kBatchHeaderBytes;
+    if (*check != BatchCheck::kTruncated || !has_header || header->size > size_ - position) {
+      return 0;
+    }
+    if (header->size > static_cast<int64_t>(buffer_.size())) {
+      return read_in_pieces(position, *header, check);
+    }
+    error = fill(position, header->size);
+    if (error == 0) *check = check_batch(window(position), header);
+    return error;
+  }
+
+ private:
+  std::span<const uint8_t> window(int64_t position) const {
+    return std::span(buffer_).subspan(static_cast<size_t>(position - begin_),
+                                      static_cast<size_t>(end_ - position));
+  }
+
+  /// Makes [position, position + wanted) part of the window, and more behind it if it can.
+  [[nodiscard]] int fill(int64_t position, int64_t wanted) {
+    if (position >= begin_ && position + wanted <= end_) return 0;
+    const int64_t n = file_.read_at(buffer_, position);
+    if (n < 0) return static_cast<int>(-n);
+    if (n < wanted) return EIO;  // The file is shorter than it was when it was opened.
+    begin_ = position;
+    end_ = position + std::min(n, size_ - position);
+    return 0;
+  }
+
+  [[nodiscard]] int read_in_pieces(int64_t position, const BatchHeader& header,
+                                   BatchCheck* check) {
+    uint32_t crc = 0;
+    const int64_t end = position + header.size;
+    for (int64_t at = position + kBatchChecksummedAt; at < end;) {
+      const int64_t piece = std::min(end - at, static_cast<int64_t>(buffer_.size()));
+      const int error = fill(at, piece);
+      if (error != 0) return error;
+      crc = crc32c(crc, window(at).first(static_cast<size_t>(piece)));
+      at += piece;
+    }
+    *check = crc != header.crc                ? BatchCheck::kBadCrc
+             : plausible(header, header.size) ? BatchCheck::kOk
+                                              : BatchCheck::kBadHeader;
+    return 0;
+  }
+
+  const SegmentFile& file_;
+  const int64_t size_;
+  std::vector<uint8_t> buffer_;
+  int64_t begin_ = 0;
+  int64_t end_ = 0;
+};
 
 int read_whole_file(const std::string& path, std::vector<uint8_t>* out) {
   const auto opened = SegmentFile::open(path, false);
@@ -135,8 +210,14 @@ PartitionLog::OpenResult PartitionLog::open(const LogOpenOptions& options) {
 }
 
 int PartitionLog::open_segment(int64_t base_offset, bool create, int64_t now_ms) {
-  const auto opened = SegmentFile::open(path_of(base_offset, ".log"), create);
+  auto opened = SegmentFile::open(path_of(base_offset, ".log"), create);
   if (opened.error != 0) return opened.error;
+  if (create && opened.size > 0) {
+    // Left by a deletion that failed half-way.
+    const int error = opened.file->truncate(0);
+    if (error != 0) return error;
+    opened.size = 0;
+  }
   auto segment = std::make_shared<Segment>();
   segment->base_offset = base_offset;
   segment->file = opened.file;
@@ -189,11 +270,8 @@ int PartitionLog::recover(const LogOpenOptions& options, RecoveryReport* report)
   int error = load_segments(report);
   if (error != 0) return error;
   error = epochs_.load();
-  if (error == EBADMSG) {
-    // Derived from the log: the scan below and the next leader write it anew.
-    error = 0;
-  }
-  if (error != 0) return error;
+  const bool epochs_damaged = error == EBADMSG;
+  if (error != 0 && !epochs_damaged) return error;
   if (segments_.empty()) {
     error = open_segment(std::max<int64_t>(options.log_start, 0), true, options.now_ms);
     if (error == 0) error = sync_directory(directory_);
@@ -221,20 +299,32 @@ int PartitionLog::recover(const LogOpenOptions& options, RecoveryReport* report)
   for (auto& segment : segments_) segment->created_ms = options.now_ms;
   Segment& active = *segments_.back();
   error = load_index(active);
+  if (error == 0) error = read_last_offset(active, &next_offset_);
   if (error == EBADMSG) {
+    // What a clean stop left is trusted, but not against the evidence.
     bool cut = false;
     error = scan_segment(segments_.size() - 1, report, &cut);
+    if (error == 0) error = read_last_offset(active, &next_offset_);
   }
-  if (error != 0) return error;
-  error = read_last_offset(active, &next_offset_);
+  if (error == 0) error = read_first_timestamp(active);
   if (error != 0) return error;
   const int64_t log_start =
       std::min(std::max(options.log_start, segments_.front()->base_offset), next_offset_);
+  if (epochs_damaged) {
+    // Derived from the log: every batch has its epoch.
+    epochs_ = LeaderEpochCache(directory_ + "/leader-epoch-checkpoint");
+    error = for_each_header(0, [this](const BatchHeader& header) {
+      epochs_.assign(header.leader_epoch, header.base_offset);
+    });
+    epochs_.truncate_from_start(log_start);
+    if (error == 0) error = epochs_.save();
+    if (error != 0) return error;
+  }
   if (epochs_.truncate_from_end(next_offset_ + 1)) {
     error = epochs_.save();
     if (error != 0) return error;
   }
-  error = restore_producers(report);
+  error = restore_producers();
   if (error != 0) return error;
   recovery_point_ = std::min(recovery_point, next_offset_);
   if (options.clean_shutdown) recovery_point_ = next_offset_;
@@ -260,56 +350,32 @@ int PartitionLog::scan_segment(size_t index, RecoveryReport* report, bool* cut) 
   segment.index_loaded = true;
   ::unlink(path_of(segment.base_offset, ".index").c_str());
   ::unlink(path_of(segment.base_offset, ".timeindex").c_str());
-  std::vector<uint8_t> buffer(kScanBytes);
+  BatchReader reader(*segment.file, segment.size);
   int64_t position = 0;
   int64_t expected = segment.base_offset;
   const char* why = nullptr;
   while (position < segment.size) {
-    int64_t n = segment.file->read_at(buffer, position);
-    if (n < 0) return static_cast<int>(-n);
-    int64_t used = 0;
-    while (used < n) {
-      const std::span<const uint8_t> rest(buffer.data() + used, static_cast<size_t>(n - used));
-      const bool at_end = position + n >= segment.size;
-      if (rest.size() < static_cast<size_t>(kBatchHeaderBytes) && !at_end) break;
-      BatchHeader header;
-      BatchCheck check = BatchCheck::kTruncated;
-      if (rest.size() >= 17) {
-        const int64_t size = kBatchPrefixBytes + load_be<int32_t>(rest.data() + 8);
-        if (size > static_cast<int64_t>(rest.size()) && position + used + size <= segment.size &&
-            size >= kBatchHeaderBytes) {
-          // The file really holds that many bytes: read them together.
-          if (used > 0) break;
-          buffer.resize(static_cast<size_t>(size));
-          n = segment.file->read_at(buffer, position);
-          if (n < 0) return static_cast<int>(-n);
-          if (n < size) return EIO;
-          continue;
-        }
-        check = check_batch(rest, &header);
-      }
-      if (check == BatchCheck::kOk && header.base_offset < expected) check = BatchCheck::kBadHeader;
-      if (check != BatchCheck::kOk) {
-        why = check == BatchCheck::kTruncated   ? "an incomplete batch"
-              : check == BatchCheck::kBadCrc    ? "a batch with a wrong CRC"
-              : check == BatchCheck::kBadMagic  ? "a batch of an unknown format"
-              : check == BatchCheck::kBadLength ? "a batch with an impossible length"
-                                                : "a batch with impossible offsets";
-        break;
-      }
-      StagedBatch batch;
-      batch.bytes = {buffer.data() + used, static_cast<size_t>(header.size)};
-      batch.base_offset = header.base_offset;
-      batch.last_offset = header.last_offset();
-      batch.max_timestamp = header.max_timestamp;
-      note_batch(segment, position + used, batch);
-      epochs_.assign(header.leader_epoch, header.base_offset);
-      expected = header.last_offset() + 1;
-      used += header.size;
+    BatchHeader header;
+    BatchCheck check = BatchCheck::kOk;
+    const int error = reader.read(position, &header, &check);
+    if (error != 0) return error;
+    if (check == BatchCheck::kOk &&
+        (header.base_offset < expected ||
+         header.last_offset() - segment.base_offset > INT32_MAX)) {
+      check = BatchCheck::kBadHeader;
     }
-    position += used;
-    if (why != nullptr) break;
-    if (used == 0 && n == 0) break;
+    if (check != BatchCheck::kOk) {
+      why = check == BatchCheck::kTruncated   ? "an incomplete batch"
+            : check == BatchCheck::kBadCrc    ? "a batch with a wrong CRC"
+            : check == BatchCheck::kBadMagic  ? "a batch of an unknown format"
+            : check == BatchCheck::kBadLength ? "a batch with an impossible length"
+                                              : "a batch with impossible offsets";
+      break;
+    }
+    note_batch(segment, position, header.size, header.last_offset(), header.max_timestamp);
+    if (epochs_.assign(header.leader_epoch, header.base_offset)) epochs_dirty_ = true;
+    expected = header.last_offset() + 1;
+    position += header.size;
   }
   *cut = why != nullptr;
   if (why != nullptr) {
@@ -321,9 +387,10 @@ int PartitionLog::scan_segment(size_t index, RecoveryReport* report, bool* cut) 
     segment.size = segment.allocated = position;
   }
   segment.dirty = true;
-  if (epochs_.latest() >= 0) {
+  if (epochs_dirty_) {
     const int error = epochs_.save();
     if (error != 0) return error;
+    epochs_dirty_ = false;
   }
   return save_index(segment);
 }
@@ -356,16 +423,19 @@ int PartitionLog::load_index(Segment& segment) const {
   error = read_whole_file(path_of(segment.base_offset, ".timeindex"), &bytes);
   if (error != 0 && error != ENOENT) return error;
   std::vector<TimeEntry> times;
-  for (size_t at = 0; at + kTimeEntryBytes <= bytes.size(); at += kTimeEntryBytes) {
+  bool damaged = bytes.size() % kTimeEntryBytes != 0;
+  for (size_t at = 0; at + kTimeEntryBytes <= bytes.size() && !damaged; at += kTimeEntryBytes) {
     const TimeEntry entry{load_be<int64_t>(bytes.data() + at),
                           load_be<int32_t>(bytes.data() + at + 8)};
     if (entry.timestamp == 0 && entry.relative_offset == 0) break;
-    if (!times.empty() && (entry.timestamp < times.back().timestamp ||
-                           entry.relative_offset < times.back().relative_offset)) {
-      break;
-    }
+    damaged = entry.timestamp < 0 || entry.relative_offset < 0 ||
+              (!times.empty() && (entry.timestamp < times.back().timestamp ||
+                                  entry.relative_offset < times.back().relative_offset));
     times.push_back(entry);
   }
+  // Half an index would hide the largest time. Without one the batches are read, and the file's
+  // own time stands in for theirs.
+  if (damaged) times.clear();
   std::unique_lock lock(mutex_);
   if (segment.index_loaded) return 0;  // Another thread was first.
   segment.index = std::move(index);
@@ -417,28 +487,46 @@ int PartitionLog::save_index(Segment& segment) {
   return 0;
 }
 
-/// Finds the offset behind the last batch, from the last index entry on.
+/// Finds the offset behind the last batch, from the last index entry on. EBADMSG when index and
+/// batches contradict each other or the last batch is not whole.
 int PartitionLog::read_last_offset(Segment& segment, int64_t* next_offset) {
-  *next_offset = segment.base_offset;
+  int64_t next = segment.base_offset;
   int64_t position = segment.index.empty() ? 0 : segment.index.back().position;
+  bool at_entry = !segment.index.empty();
   uint8_t bytes[kBatchHeaderBytes];
   while (position < segment.size) {
     const int64_t n = segment.file->read_at(bytes, position);
     if (n < 0) return static_cast<int>(-n);
     if (n < kBatchHeaderBytes) return EBADMSG;
     const BatchHeader header = read_batch_header(bytes);
-    if (header.size < kBatchHeaderBytes || header.magic != 2) return EBADMSG;
-    *next_offset = header.last_offset() + 1;
+    if (!plausible(header, segment.size - position) || header.base_offset < next) return EBADMSG;
+    if (at_entry && header.last_offset() - segment.base_offset !=
+                        segment.index.back().relative_offset) {
+      return EBADMSG;
+    }
+    at_entry = false;
+    next = header.last_offset() + 1;
     if (header.max_timestamp > segment.max_timestamp) {
       segment.max_timestamp = header.max_timestamp;
       segment.max_timestamp_offset = header.last_offset();
     }
     position += header.size;
   }
+  *next_offset = next;
   return 0;
 }
 
-int PartitionLog::restore_producers(RecoveryReport* report) {
+/// Reads what the roll by time goes by: the time of the first batch.
+int PartitionLog::read_first_timestamp(Segment& segment) {
+  if (segment.first_timestamp >= 0 || segment.size == 0) return 0;
+  uint8_t bytes[kBatchHeaderBytes];
+  const int64_t n = segment.file->read_at(bytes, 0);
+  if (n < kBatchHeaderBytes) return n < 0 ? static_cast<int>(-n) : EBADMSG;
+  segment.first_timestamp = read_batch_header(bytes).max_timestamp;
+  return 0;
+}
+
+int PartitionLog::restore_producers() {
   std::vector<int64_t> snapshots;
   DIR* directory = ::opendir(directory_.c_str());
   if (directory == nullptr) return errno;
@@ -461,8 +549,19 @@ int PartitionLog::restore_producers(RecoveryReport* report) {
     // Of a tail that was cut, or damaged: of no use to anybody.
     ::unlink(path_of(offset, ".snapshot").c_str());
   }
-  static_cast<void>(report);
+  // Each clean close leaves one; those of segments are kept for a cut that may come.
+  for (const int64_t offset : snapshots) {
+    if (segments_[segment_of(offset)]->base_offset == offset) continue;
+    ::unlink(path_of(offset, ".snapshot").c_str());
+  }
   if (from >= next_offset_) return 0;
+  return for_each_header(
+      from, [this](const BatchHeader& header) { producers_.replay(header); });
+}
+
+/// Visits the headers of the batches from offset `from` on. 0 or an errno.
+template <typename Visit>
+int PartitionLog::for_each_header(int64_t from, const Visit& visit) {
   uint8_t bytes[kBatchHeaderBytes];
   for (size_t i = segment_of(from); i < segments_.size(); ++i) {
     Segment& segment = *segments_[i];
@@ -471,17 +570,16 @@ int PartitionLog::restore_producers(RecoveryReport* report) {
       if (n < 0) return static_cast<int>(-n);
       if (n < kBatchHeaderBytes) break;
       const BatchHeader header = read_batch_header(bytes);
-      if (header.size < kBatchHeaderBytes) break;
-      if (header.base_offset >= from) producers_.replay(header);
+      if (!plausible(header, segment.size - position)) break;
+      if (header.base_offset >= from) visit(header);
       position += header.size;
     }
   }
   return 0;
 }
 
-int PartitionLog::save_snapshot() {
-  const std::vector<uint8_t> bytes = producers_.encode();
-  return replace_file(path_of(next_offset_, ".snapshot"), bytes);
+int PartitionLog::save_snapshot(int64_t offset, size_t producer_mark) {
+  return replace_file(path_of(offset, ".snapshot"), producers_.encode(producer_mark));
 }
 
 // --- Appending
@@ -538,11 +636,13 @@ StageResult PartitionLog::stage(std::span<uint8_t> records, const StageOptions& 
     RecordRules rules;
     rules.key_required = config_.compacted;
     if (!config_.log_append_time) {
-      if (config_.timestamp_before_max_ms != INT64_MAX) {
-        rules.timestamp_min = options.now_ms - config_.timestamp_before_max_ms;
+      if (__builtin_sub_overflow(options.now_ms, config_.timestamp_before_max_ms,
+                                 &rules.timestamp_min)) {
+        rules.timestamp_min = INT64_MIN;
       }
-      if (config_.timestamp_after_max_ms != INT64_MAX) {
-        rules.timestamp_max = options.now_ms + config_.timestamp_after_max_ms;
+      if (__builtin_add_overflow(options.now_ms, config_.timestamp_after_max_ms,
+                                 &rules.timestamp_max)) {
+        rules.timestamp_max = INT64_MAX;
       }
     }
     const RecordCheck check = check_records(records, header, rules);
@@ -616,14 +716,15 @@ bool PartitionLog::must_roll(const Segment& active, const StagedBatch& next,
   return waited > config_.segment_ms - config_.segment_jitter_ms;
 }
 
-void PartitionLog::note_batch(Segment& segment, int64_t position, const StagedBatch& batch) {
-  if (segment.first_timestamp < 0) segment.first_timestamp = batch.max_timestamp;
-  if (batch.max_timestamp > segment.max_timestamp) {
-    segment.max_timestamp = batch.max_timestamp;
-    segment.max_timestamp_offset = batch.last_offset;
+void PartitionLog::note_batch(Segment& segment, int64_t position, int64_t size,
+                              int64_t last_offset, int64_t max_timestamp) {
+  if (segment.first_timestamp < 0) segment.first_timestamp = max_timestamp;
+  if (max_timestamp > segment.max_timestamp) {
+    segment.max_timestamp = max_timestamp;
+    segment.max_timestamp_offset = last_offset;
   }
   if (segment.bytes_since_index > config_.index_interval_bytes) {
-    segment.index.push_back({static_cast<int32_t>(batch.last_offset - segment.base_offset),
+    segment.index.push_back({static_cast<int32_t>(last_offset - segment.base_offset),
                              static_cast<int32_t>(position)});
     const auto relative =
         static_cast<int32_t>(segment.max_timestamp_offset - segment.base_offset);
@@ -634,7 +735,7 @@ void PartitionLog::note_batch(Segment& segment, int64_t position, const StagedBa
     }
     segment.bytes_since_index = 0;
   }
-  segment.bytes_since_index += static_cast<int64_t>(batch.bytes.size());
+  segment.bytes_since_index += size;
 }
 
 /// Writes the staged batches [first, last) to the active segment. 0 or an errno.
@@ -660,20 +761,28 @@ int PartitionLog::write_run(size_t first, size_t last) {
   if (error != 0) {
     if (active.file->truncate(active.size) != 0) {
       // What the file holds behind the committed end is unknown now.
-      offline_ = true;
-      publish(kOffline, 1);
+      // Closing tries once more.
+      active.allocated = active.size + bytes;
+      go_offline();
+    } else {
+      active.allocated = active.size;
     }
-    active.allocated = active.size;
     return error;
   }
   std::unique_lock lock(mutex_);
   for (size_t i = first; i < last; ++i) {
     if (staged_[i].bytes.empty()) continue;
-    note_batch(active, active.size, staged_[i]);
-    active.size += static_cast<int64_t>(staged_[i].bytes.size());
+    const auto size = static_cast<int64_t>(staged_[i].bytes.size());
+    note_batch(active, active.size, size, staged_[i].last_offset, staged_[i].max_timestamp);
+    active.size += size;
   }
   active.dirty = true;
   return 0;
+}
+
+void PartitionLog::go_offline() {
+  offline_ = true;
+  if (!closed_) publish(kOffline, 1);
 }
 
 void PartitionLog::undo_from(size_t first) {
@@ -696,16 +805,18 @@ CommitResult PartitionLog::commit() {
   for (size_t i = 0; i < staged_.size() && error == 0; ++i) {
     const StagedBatch& batch = staged_[i];
     if (batch.bytes.empty()) continue;
-    if (epochs_.assign(batch.leader_epoch, batch.base_offset)) error = epochs_.save();
+    if (epochs_.assign(batch.leader_epoch, batch.base_offset)) epochs_dirty_ = true;
+    if (epochs_dirty_) {
+      // A failure is made good by the next batch: the epoch itself is no news then.
+      error = epochs_.save();
+      epochs_dirty_ = error != 0;
+    }
     if (error == 0 && must_roll(*segments_.back(), batch, pending)) {
       error = write_run(written, i);
       if (error == 0) {
         written = i;
         pending = 0;
-        const int64_t staged_end = next_offset_;
-        next_offset_ = batch.base_offset;
-        error = roll(batch.now_ms);
-        next_offset_ = staged_end;
+        error = roll_at(batch.base_offset, batch.producer_mark, batch.now_ms);
       }
     }
     pending += static_cast<int64_t>(batch.bytes.size());
@@ -729,8 +840,8 @@ CommitResult PartitionLog::commit() {
 
 void PartitionLog::advance_watermark() {
   if (followers_ > 0) return;
-  publish(kHighWatermark, next_offset_);
-  publish(kLastStable, next_offset_);
+  publish(kHighWatermark, published(kLogEnd));
+  publish(kLastStable, published(kLogEnd));
 }
 
 void PartitionLog::set_leadership(int32_t epoch, int32_t followers) {
@@ -742,13 +853,19 @@ void PartitionLog::set_leadership(int32_t epoch, int32_t followers) {
 
 void PartitionLog::set_high_watermark(int64_t offset, int32_t epoch) {
   if (epoch != leader_epoch_ || offset <= high_watermark()) return;
-  publish(kHighWatermark, std::min(offset, next_offset_));
+  publish(kHighWatermark, std::min(offset, published(kLogEnd)));
   publish(kLastStable, published(kHighWatermark));
 }
 
 int PartitionLog::roll(int64_t now_ms) {
+  return roll_at(next_offset_, producers_.mark(), now_ms);
+}
+
+/// Starts the segment of `base_offset`; what producers staged behind `producer_mark` is not in the
+/// log yet and stays out of the snapshot.
+int PartitionLog::roll_at(int64_t base_offset, size_t producer_mark, int64_t now_ms) {
   Segment& active = *segments_.back();
-  if (active.size == 0 && active.base_offset == next_offset_) return 0;
+  if (active.size == 0 && active.base_offset == base_offset) return 0;
   if (active.max_timestamp >= 0 &&
       (active.time_index.empty() || active.time_index.back().timestamp < active.max_timestamp)) {
     std::unique_lock lock(mutex_);
@@ -760,9 +877,9 @@ int PartitionLog::roll(int64_t now_ms) {
   error = active.file->truncate(active.size);  // Gives preallocated blocks back.
   if (error != 0) return error;
   active.allocated = active.size;
-  error = save_snapshot();
+  error = save_snapshot(base_offset, producer_mark);
   if (error != 0) return error;
-  error = open_segment(next_offset_, true, now_ms);
+  error = open_segment(base_offset, true, now_ms);
   if (error != 0) return error;
   return sync_directory(directory_);
 }
@@ -782,35 +899,47 @@ size_t PartitionLog::segment_of(int64_t offset) const {
 /// Position of the batch that holds `offset` (or the first behind it); the segment's size when
 /// there is none. `cold` is set, and the position of the nearest index entry returned, when the
 /// search would have to wait for the disk.
-int64_t PartitionLog::position_of(const Segment& segment, int64_t offset, bool* cold, int* error,
-                                  int64_t* batch_size) const {
+int64_t PartitionLog::position_of(const Segment& segment, int64_t offset, Lookup lookup,
+                                  bool* cold, int* error, int64_t* batch_size) const {
   *batch_size = 0;
-  const auto relative = static_cast<int32_t>(
-      std::min<int64_t>(offset - segment.base_offset, INT32_MAX));
+  const auto relative =
+      static_cast<int32_t>(std::clamp<int64_t>(offset - segment.base_offset, -1, INT32_MAX));
   // An entry holds the last offset of the batch at its position.
   auto entry = std::upper_bound(
       segment.index.begin(), segment.index.end(), relative,
       [](int32_t wanted, const IndexEntry& item) { return wanted < item.relative_offset; });
   int64_t position = entry == segment.index.begin() ? 0 : std::prev(entry)->position;
+  bool by_index = position > 0;
   uint8_t buffer[kLookupBytes];
   while (position < segment.size) {
     const auto wanted = static_cast<size_t>(
         std::min<int64_t>(static_cast<int64_t>(sizeof buffer), segment.size - position));
-    const int64_t n = read_cached(segment.file->fd(), {buffer, wanted}, position);
-    if (n == -EAGAIN) {
+    const int64_t n = lookup == Lookup::kCached
+                          ? read_cached(segment.file->fd(), {buffer, wanted}, position)
+                          : segment.file->read_at({buffer, wanted}, position);
+    // Of a region of which only the beginning is cached, only that is read.
+    const bool in_part = n >= 0 && n < kBatchHeaderBytes && n < static_cast<int64_t>(wanted);
+    if (n == -EAGAIN || (in_part && lookup == Lookup::kCached)) {
       *cold = true;
       return position;
     }
-    if (n < kBatchHeaderBytes) {
+    if (n < 0 || in_part) {
       *error = n < 0 ? static_cast<int>(-n) : EIO;
       return position;
     }
     int64_t at = 0;
-    while (at + kBatchHeaderBytes <= n) {
-      const BatchHeader header = read_batch_header(buffer + at);
-      if (header.size < kBatchHeaderBytes) {
-        *error = EBADMSG;
-        return position;
+    while (at == 0 || at + kBatchHeaderBytes <= n) {
+      const BatchHeader header =
+          at + kBatchHeaderBytes <= n ? read_batch_header(buffer + at) : BatchHeader{};
+      if (!plausible(header, segment.size - position - at)) {
+        if (!by_index) {
+          *error = EBADMSG;
+          return position;
+        }
+        // The index lies: the batches themselves show the way.
+        by_index = false;
+        position = at = 0;
+        break;
       }
       if (header.last_offset() >= offset) {
         *batch_size = header.size;
@@ -852,27 +981,31 @@ LocateResult PartitionLog::locate(int64_t offset, int64_t max_bytes, int64_t lim
     bool cold = false;
     int error = 0;
     int64_t batch_size = 0;
-    const int64_t begin = position_of(segment, offset, &cold, &error, &batch_size);
+    const int64_t begin =
+        position_of(segment, offset, Lookup::kCached, &cold, &error, &batch_size);
     if (error != 0) {
       result.error = kStorageError;
       return result;
     }
     if (begin >= segment.size) continue;
     int64_t end = segment.size;
-    if (limit_offset < log_end && !cold) {
+    if (limit_offset < log_end) {
       int64_t ignored = 0;
-      end = position_of(segment, limit_offset, &cold, &error, &ignored);
+      end = position_of(segment, limit_offset, Lookup::kCached, &cold, &error, &ignored);
+      // Nothing certain below the limit without the disk: a few headers are read from it.
+      if (error == 0 && end <= begin && cold) {
+        end = position_of(segment, limit_offset, Lookup::kAnywhere, &cold, &error, &ignored);
+      }
       if (error != 0) {
         result.error = kStorageError;
         return result;
       }
     }
     if (end <= begin) return result;
+    // Where the batch is is not known when the search was cold: what is behind counts as one.
+    if (batch_size == 0) batch_size = std::min<int64_t>(end - begin, kColdBytesMin);
     int64_t length = std::min(end - begin, max_bytes);
-    if (length < batch_size) {
-      if (!min_one_batch && length <= 0) return result;
-      if (min_one_batch) length = std::min(batch_size, end - begin);
-    }
+    if (length < batch_size && min_one_batch) length = std::min(batch_size, end - begin);
     if (length <= 0) return result;
     result.file = segment.file;
     result.position = begin;
@@ -916,16 +1049,22 @@ TimestampResult PartitionLog::offset_for_timestamp(int64_t timestamp, int64_t li
       if (segment.base_offset + entry.relative_offset > from) break;
       position = entry.position;
     }
+    bool by_index = position > 0;
     while (position < segment.size) {
       const int64_t n = segment.file->read_at(bytes, position);
-      if (n < kBatchHeaderBytes) {
-        result.error = n < 0 ? static_cast<int>(-n) : EIO;
+      if (n < 0) {
+        result.error = static_cast<int>(-n);
         return result;
       }
-      const BatchHeader header = read_batch_header(bytes);
-      if (header.size < kBatchHeaderBytes) {
-        result.error = EBADMSG;
-        return result;
+      const BatchHeader header = n < kBatchHeaderBytes ? BatchHeader{} : read_batch_header(bytes);
+      if (!plausible(header, segment.size - position)) {
+        if (!by_index) {
+          result.error = EBADMSG;
+          return result;
+        }
+        by_index = false;
+        position = 0;
+        continue;
       }
       if (header.base_offset >= limit_offset) return result;
       if (header.max_timestamp >= timestamp && header.last_offset() >= log_start()) {
@@ -944,7 +1083,7 @@ TimestampResult PartitionLog::offset_for_timestamp(int64_t timestamp, int64_t li
         }
         if (header.is_log_append_time()) {
           result.found = true;
-          result.offset = header.base_offset;
+          result.offset = std::max(header.base_offset, log_start());
           result.timestamp = header.max_timestamp;
         } else {
           result.found = find_record_by_timestamp(result.batch, header, log_start(), timestamp,
@@ -969,7 +1108,8 @@ TimestampResult PartitionLog::max_timestamp() {
       failed.error = error;
       return failed;
     }
-    largest = std::max(largest, largest_timestamp(*segment));
+    // Not the file's own time, which stands in where records have none.
+    largest = std::max(largest, segment->max_timestamp);
   }
   if (largest < 0) return {};
   return offset_for_timestamp(largest, next_offset_);
@@ -1032,17 +1172,22 @@ PartitionLog::DeleteResult PartitionLog::delete_old_segments(int64_t now_ms) {
       if (result.error != 0) return result;
     }
     const int64_t bytes = segments_.front()->size;
+    // First the start, then the segment: no reader must find the next segment's records in the
+    // place of those that it asked for.
+    if (end > log_start()) publish(kLogStart, end);
     result.error = drop_segment(0);
-    if (result.error != 0) return result;
     result.segments += 1;
     result.bytes += bytes;
     total -= bytes;
+    if (result.error != 0) break;
   }
   if (result.segments > 0) {
-    const int64_t start = std::max(log_start(), segments_.front()->base_offset);
-    publish(kLogStart, start);
     publish(kSizeBytes, size_bytes());
-    if (epochs_.truncate_from_start(start)) result.error = epochs_.save();
+    if (epochs_.truncate_from_start(log_start())) {
+      const int error = epochs_.save();
+      epochs_dirty_ = error != 0;
+      if (result.error == 0) result.error = error;
+    }
   }
   return result;
 }
@@ -1059,11 +1204,13 @@ size_t PartitionLog::expire_producers(int64_t now_ms) {
 
 PartitionLog::FlushJob PartitionLog::begin_flush() {
   FlushJob job;
-  job.offset = next_offset_;
+  job.offset = published(kLogEnd);
   for (auto& segment : segments_) {
     if (!segment->dirty) continue;
     segment->dirty = false;
     job.files.push_back(segment->file);
+    job.indexes.push_back(path_of(segment->base_offset, ".index"));
+    job.indexes.push_back(path_of(segment->base_offset, ".timeindex"));
   }
   return job;
 }
@@ -1073,10 +1220,24 @@ int PartitionLog::run_flush(const FlushJob& job) {
     const int error = file->flush();
     if (error != 0) return error;
   }
+  for (const std::string& path : job.indexes) {
+    const auto opened = SegmentFile::open(path, false);
+    // Not written yet, or deleted with its segment meanwhile.
+    if (opened.error == ENOENT) continue;
+    const int error = opened.error != 0 ? opened.error : opened.file->flush();
+    if (error != 0) return error;
+  }
   return 0;
 }
 
-void PartitionLog::finish_flush(const FlushJob& job) {
+void PartitionLog::finish_flush(const FlushJob& job, int error) {
+  if (error != 0) {
+    // The kernel has dropped what it could not write, and a second try would succeed without it:
+    // what is on the disk is unknown from here on.
+    go_offline();
+    return;
+  }
+  if (offline_) return;
   recovery_point_ = std::max(recovery_point_, std::min(job.offset, next_offset_));
 }
 
@@ -1084,15 +1245,17 @@ int PartitionLog::close(bool clean) {
   if (closed_) return 0;
   closed_ = true;
   publish(kOffline, 1);
-  int error = 0;
+  int error = clean && offline_ ? EIO : 0;
   if (clean && !offline_) {
-    const FlushJob job = begin_flush();
-    error = run_flush(job);
+    error = save_index(*segments_.back());
     if (error == 0) {
-      finish_flush(job);
-      error = save_index(*segments_.back());
+      const FlushJob job = begin_flush();
+      error = run_flush(job);
+      finish_flush(job, error);
     }
-    if (error == 0 && next_offset_ > segments_.front()->base_offset) error = save_snapshot();
+    if (error == 0 && next_offset_ > segments_.front()->base_offset) {
+      error = save_snapshot(next_offset_, producers_.mark());
+    }
   }
   if (!segments_.empty()) {
     Segment& active = *segments_.back();

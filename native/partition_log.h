@@ -173,16 +173,20 @@ class PartitionLog {
   /// What must reach the disk for `recovery_point` to move to `offset`.
   struct FlushJob {
     std::vector<SegmentRef> files;
+    std::vector<std::string> indexes;
     int64_t offset = 0;
   };
   FlushJob begin_flush();
   /// Any thread: 0 or an errno.
   static int run_flush(const FlushJob& job);
-  void finish_flush(const FlushJob& job);
+  /// Takes the outcome of `run_flush`. After an error nobody knows what is on the disk: the log
+  /// goes offline.
+  void finish_flush(const FlushJob& job, int error);
 
   /// Starts a new segment. 0 or an errno.
   int roll(int64_t now_ms);
-  /// Flushes, writes indexes and the producer snapshot. With `clean` the next open may trust them.
+  /// Flushes, writes indexes and the producer snapshot. With `clean` the next open may trust them,
+  /// but not after an error, which a log that is offline always gives.
   int close(bool clean);
 
  private:
@@ -234,18 +238,25 @@ class PartitionLog {
   int scan_segment(size_t index, RecoveryReport* report, bool* cut);
   int load_index(Segment& segment) const;
   int save_index(Segment& segment);
-  int restore_producers(RecoveryReport* report);
-  int save_snapshot();
+  int restore_producers();
+  template <typename Visit>
+  int for_each_header(int64_t from, const Visit& visit);
+  int save_snapshot(int64_t offset, size_t producer_mark);
+  int roll_at(int64_t base_offset, size_t producer_mark, int64_t now_ms);
+  int read_first_timestamp(Segment& segment);
+  void go_offline();
   int read_last_offset(Segment& segment, int64_t* next_offset);
   int drop_segment(size_t index);
   bool must_roll(const Segment& active, const StagedBatch& next, int64_t pending_bytes) const;
   int write_run(size_t first, size_t last);
-  void note_batch(Segment& segment, int64_t position, const StagedBatch& batch);
+  void note_batch(Segment& segment, int64_t position, int64_t size, int64_t last_offset,
+                  int64_t max_timestamp);
   void undo_from(size_t first);
   void advance_watermark();
   size_t segment_of(int64_t offset) const;
-  int64_t position_of(const Segment& segment, int64_t offset, bool* cold, int* error,
-                      int64_t* batch_size) const;
+  enum class Lookup { kCached, kAnywhere };
+  int64_t position_of(const Segment& segment, int64_t offset, Lookup lookup, bool* cold,
+                      int* error, int64_t* batch_size) const;
   int64_t largest_timestamp(Segment& segment);
   StageResult refuse(int16_t error, int32_t record_index = -1) const;
 
@@ -259,6 +270,7 @@ class PartitionLog {
   bool offline_ = false;
   bool closed_ = false;
   LeaderEpochCache epochs_;
+  bool epochs_dirty_ = false;  // The file lacks something.
   ProducerState producers_;
   std::vector<StagedBatch> staged_;
   std::vector<iovec> vectors_;
