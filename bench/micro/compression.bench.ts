@@ -10,11 +10,11 @@ export const compressionSuite: Suite = {
     const work = Object.entries(Codec)
       .filter(([, codec]) => codec !== Codec.NONE)
       .flatMap(([name, codec]) => {
-        const packed = compress(codec, plain, 2)
+        const packed = compress(codec, plain, { magic: 2 })
         const bytes = plain.length
         const limits = { outputBytesMax: 1 << 24, magic: 2 }
         return [
-          { name: `compress ${name}`, bytes, sync: () => compress(codec, plain, 2) },
+          { name: `compress ${name}`, bytes, sync: () => compress(codec, plain, { magic: 2 }) },
           { name: `decompress ${name}`, bytes, sync: () => decompress(codec, packed, limits) },
         ]
       })
