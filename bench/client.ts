@@ -40,7 +40,10 @@ export async function countRecords(
   topic: string,
   partitions: number,
 ): Promise<number> {
-  const text = await runProgram(program, ['offsets', ...argumentsOf({ brokers, topic, partitions })])
+  const text = await runProgram(program, [
+    'offsets',
+    ...argumentsOf({ brokers, topic, partitions }),
+  ])
   const answer = JSON.parse(text) as { partitions: [number, number][] }
   return answer.partitions.reduce((sum, [low, high]) => sum + high - low, 0)
 }

@@ -7,7 +7,15 @@
  * is 10^9 bytes of record values.
  */
 import assert from 'node:assert/strict'
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -96,7 +104,11 @@ class Run {
 
   /** Small batches, because it is requests, not bytes, that make the JVM compile its code. */
   async #warmUp(): Promise<void> {
-    const settings = this.#batchedSettings({ size: 1024, batch: 16_384, bytes: this.#options.warmUpBytes })
+    const settings = this.#batchedSettings({
+      size: 1024,
+      batch: 16_384,
+      bytes: this.#options.warmUpBytes,
+    })
     for (const broker of this.#brokers) {
       await this.#withTopic(broker, this.#options.partitions, async (topic) => {
         await this.#checkedProduce(broker, topic, settings)
@@ -180,7 +192,11 @@ class Run {
       `fetch.message.max.bytes ${CONSUMER['fetch.message.max.bytes']}, ` +
       `fetch.max.bytes ${CONSUMER['fetch.max.bytes']}, fetch.wait.max.ms ` +
       `${CONSUMER['fetch.wait.max.ms']}, fetch.min.bytes ${CONSUMER['fetch.min.bytes']}`
-    this.#report(scenario, `consume from page cache, ${how}; ${this.#describe(load, produced)}`, rounds)
+    this.#report(
+      scenario,
+      `consume from page cache, ${how}; ${this.#describe(load, produced)}`,
+      rounds,
+    )
   }
 
   /** From the call of the producer until the consumer has the record, in one client process. */

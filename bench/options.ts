@@ -92,9 +92,9 @@ export function parseOptions(args: readonly string[]): Options | null {
   }
   return {
     scenarios: new Set(values.scenario?.split(',').map(scenarioOf) ?? SCENARIOS),
-    shards: (values.shards ?? '1').split(',').map((text) =>
-      number('shards', text, 1, { low: 0, high: 64 }),
-    ),
+    shards: (values.shards ?? '1')
+      .split(',')
+      .map((text) => number('shards', text, 1, { low: 0, high: 64 })),
     kafka: !values['no-kafka'],
     rounds: number('rounds', values.rounds, values.quick ? 2 : 3, { low: 1, high: 100 }),
     bytes: number('bytes', values.bytes, 1e9 / share, { low: 1e6, high: 1e12 }),

@@ -37,7 +37,9 @@ export function formatReport(report: ScenarioReport, baseline: string): string {
       const middle = median(values)
       const reference = base?.[figure]
       const ratio =
-        reference === undefined || name === baseline ? '' : ` = ${show(middle / median(reference))}x`
+        reference === undefined || name === baseline
+          ? ''
+          : ` = ${show(middle / median(reference))}x`
       return `${name} ${show(middle)}${ratio} [${values.map(show).join(' ')}]`
     })
     lines.push(`  ${figure.padEnd(22)} ${cells.join('   ')}`)

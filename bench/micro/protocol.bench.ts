@@ -1,7 +1,6 @@
 /** Codecs of the messages that the hot path reads and writes; record payloads stay outside. */
 import { decodeRequest, encodeResponse } from '../../src/protocol/codec.ts'
-import { writeRequestFrame } from '../../src/protocol/headers.ts'
-import { readRequestHeader } from '../../src/protocol/headers.ts'
+import { readRequestHeader, writeRequestFrame } from '../../src/protocol/headers.ts'
 import { MessageReader } from '../../src/protocol/message-reader.ts'
 import { MessageWriter } from '../../src/protocol/message-writer.ts'
 import { Fetch } from '../../src/protocol/messages/fetch.ts'
@@ -44,9 +43,7 @@ const writer = new MessageWriter()
 const produceOf = (count: number): RequestInput<typeof Produce> => ({
   acks: -1,
   timeoutMs: 30_000,
-  topicData: [
-    { name: TOPIC, partitionData: partitions(count, (index) => ({ index, records })) },
-  ],
+  topicData: [{ name: TOPIC, partitionData: partitions(count, (index) => ({ index, records })) }],
 })
 
 const fetchOf = (count: number): RequestInput<typeof Fetch> => ({

@@ -101,7 +101,11 @@ export function roundTripSuite(shards: number): Suite {
       for (const { name, count, size } of PRODUCED) {
         const batch = sampleBatch(count, size)
         const frame = produceFrame(batch)
-        work.push({ name: `Produce 9, ${name}`, bytes: batch.length, async: () => client.ask(frame) })
+        work.push({
+          name: `Produce 9, ${name}`,
+          bytes: batch.length,
+          async: () => client.ask(frame),
+        })
       }
       for (const bytes of [1024, 65_536, 1_048_576]) {
         const frame = fetchFrame(bytes)

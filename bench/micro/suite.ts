@@ -43,7 +43,8 @@ function measure(work: Work): Promise<Benchmark> {
 function formatResult(work: Work, { stats }: Benchmark): string {
   const microseconds = stats.mean * 1e6
   const time = microseconds >= 100 ? microseconds.toFixed(0) : microseconds.toPrecision(3)
-  const rate = work.bytes === undefined ? '' : `  ${(work.bytes / stats.mean / 1e9).toFixed(2)} GB/s`
+  const rate =
+    work.bytes === undefined ? '' : `  ${(work.bytes / stats.mean / 1e9).toFixed(2)} GB/s`
   const spread = `±${stats.rme.toFixed(1)} % of ${stats.sample.length}`
   return `${work.name.padEnd(44)} ${time.padStart(9)} us  ${spread}${rate}`
 }
