@@ -122,7 +122,7 @@ function onPath(program: string): string | null {
       accessSync(path, constants.X_OK)
       return path
     } catch {
-      continue // Not executable for this user: look further.
+      // Not a program that we may run: look on.
     }
   }
   return null

@@ -53,17 +53,29 @@ if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) {
 
 const installed = at('node_modules', '.package-lock.json')
 if (newest(installed) < newest(at('package-lock.json'), at('package.json'))) {
-  run('installing packages', 'npm', ['install', '--no-save', '--no-audit', '--no-fund', '--include=dev'])
+  run('installing packages', 'npm', [
+    'install',
+    '--no-save',
+    '--no-audit',
+    '--no-fund',
+    '--include=dev',
+  ])
   if (existsSync(installed)) writeFileSync(installed, readFileSync(installed), { flag: 'r+' })
 }
 if (newest(at('build', 'Release', 'shardlog.node')) < newest(at('native'), at('binding.gyp'))) {
   run('building the add-on', at('node_modules', '.bin', 'node-gyp'), ['rebuild', '--silent'])
 }
-if (newest(at('dist', '.tsbuildinfo')) < newest(at('src'), at('test'), at('scripts'), at('bench'), at('tsconfig.json'))) {
+if (
+  newest(at('dist', '.tsbuildinfo')) <
+  newest(at('src'), at('test'), at('scripts'), at('bench'), at('tsconfig.json'))
+) {
   run('compiling TypeScript', at('node_modules', '.bin', 'tsc'), ['-p', root])
 }
 
 // Continuous integration tests against real clients and brokers; elsewhere their tests skip.
 if (process.env.CI === 'true' && process.env.npm_lifecycle_event === 'pretest') {
-  run('installing the clients and brokers to test with', process.execPath, [at('dist', 'scripts', 'peers.js'), '--install'])
+  run('installing the clients and brokers to test with', process.execPath, [
+    at('dist', 'scripts', 'peers.js'),
+    '--install',
+  ])
 }

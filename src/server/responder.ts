@@ -104,13 +104,6 @@ export class Responder {
 
   /** The request is done and has no answer (acks=0). */
   complete(frame: Frame): void {
-    addon.respond(
-      this.transport,
-      frame.connection.id,
-      frame.sequence,
-      this.writer.buffer,
-      0,
-      0,
-    )
+    addon.respond(this.transport, frame.connection.id, frame.sequence, this.writer.buffer, 0, 0)
   }
 }

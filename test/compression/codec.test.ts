@@ -39,7 +39,7 @@ test('xxhash32 gives the values of its reference implementation', () => {
 })
 
 test('xxhash32 of pieces is that of the whole', () => {
-  fc.assert(
+  void fc.assert(
     fc.property(fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 12 }), (pieces) => {
       const hash = new Xxhash32()
       for (const piece of pieces) hash.update(Buffer.from(piece))
@@ -69,7 +69,7 @@ for (const [name, codec] of codecs) {
       .map(([piece, count, rest]) =>
         Buffer.concat([...Array.from({ length: count }, () => piece), rest]),
       )
-    fc.assert(
+    void fc.assert(
       fc.property(plain, fc.constantFrom(0, 1, 2), (bytes, magic) => {
         const packed = compress(codec, bytes, { magic })
         assert.ok(decompress(codec, packed, { outputBytesMax: bytes.length, magic }).equals(bytes))
@@ -98,7 +98,7 @@ for (const [name, codec] of codecs) {
 
   test(`${name}: no mutation or truncation does more than throw`, () => {
     const packed = compress(codec, Buffer.from('some text, some text, '.repeat(500)), { magic: 2 })
-    fc.assert(
+    void fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.nat(packed.length - 1), fc.integer({ min: 0, max: 255 })), {
           maxLength: 8,

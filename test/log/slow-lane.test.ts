@@ -224,7 +224,7 @@ test('records of any size and time go through every codec and both old formats',
     key: bytes,
     value: bytes,
   })
-  fc.assert(
+  void fc.assert(
     fc.property(
       fc.array(record, { minLength: 1, maxLength: 30 }),
       fc.constantFrom<0 | 1>(0, 1),
@@ -261,7 +261,7 @@ test('no mutation or truncation does more than be refused', () => {
     return [batch, ...sets]
   })
   const change = fc.tuple(fc.nat(1 << 16), fc.integer({ min: 0, max: 255 }))
-  fc.assert(
+  void fc.assert(
     fc.property(
       fc.constantFrom(...sources),
       fc.array(change, { maxLength: 6 }),

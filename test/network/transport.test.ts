@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { duplexPair } from './duplex-pair.ts'
-import { test, type TestContext } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { addon, type TransportOptions } from '../../src/native/addon.ts'
 import type { Frame, RequestHandler } from '../../src/network/request-handler.ts'
 import { ProtocolViolation } from '../../src/network/request-handler.ts'
 import { Transport } from '../../src/network/transport.ts'
 import { silentLogger } from '../../src/util/logger.ts'
+import { duplexPair } from './duplex-pair.ts'
 
 const limits: TransportOptions = {
   frameBytesMax: 104_857_600,
@@ -27,12 +27,7 @@ const limits: TransportOptions = {
 function echo(transport: Transport): RequestHandler {
   return (frame) => {
     const bytes = Buffer.alloc(frame.bytes + 4)
-    const n = addon.readFrame(
-      transport.id,
-      frame.connection.id,
-      frame.sequence,
-      bytes.subarray(4),
-    )
+    const n = addon.readFrame(transport.id, frame.connection.id, frame.sequence, bytes.subarray(4))
     assert.equal(n, frame.bytes)
     bytes.writeInt32BE(frame.bytes, 0)
     addon.releaseFrame(transport.id, frame.connection.id, frame.sequence)

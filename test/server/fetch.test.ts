@@ -181,13 +181,16 @@ test('a session sends and gets only what changed', async (t) => {
       sessionId,
       sessionEpoch,
       topics: partitions.length > 0 ? [{ topic: 't', partitions }] : [],
-      forgottenTopicsData:
-        forgotten.length > 0 ? [{ topic: 't', partitions: forgotten }] : [],
+      forgottenTopicsData: forgotten.length > 0 ? [{ topic: 't', partitions: forgotten }] : [],
     })
   const numbers = (answer: Awaited<ReturnType<typeof session>>) =>
     answer.responses.flatMap((topic) => topic.partitions.map((one) => one.partitionIndex))
 
-  const created = await session(0, 0, [0, 1, 2].map((one) => partitionAt(one, 0)))
+  const created = await session(
+    0,
+    0,
+    [0, 1, 2].map((one) => partitionAt(one, 0)),
+  )
   const id = created.sessionId
   assert.notEqual(id, 0)
   assert.deepEqual(numbers(created), [0, 1, 2])

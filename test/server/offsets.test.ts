@@ -106,7 +106,9 @@ test('records are deleted from the start, and stay deleted', async (t) => {
   const below = await client.send(Fetch, 11, {
     maxWaitMs: 0,
     minBytes: 1,
-    topics: [{ topic: 't', partitions: [{ partition: 0, fetchOffset: 3, partitionMaxBytes: 100 }] }],
+    topics: [
+      { topic: 't', partitions: [{ partition: 0, fetchOffset: 3, partitionMaxBytes: 100 }] },
+    ],
   })
   assert.equal(below.responses[0]?.partitions[0]?.errorCode, 1)
   assert.deepEqual(await remove('t', 0, -1), [0, 10])

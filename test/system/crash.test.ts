@@ -10,7 +10,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { createBrokerUnderTest } from '../support/broker.ts'
-import { Driver } from '../support/driver.ts'
+import type { Driver } from '../support/driver.ts'
 import { LineProcess } from '../support/line-process.ts'
 import { readLog } from '../support/log-reader.ts'
 import { peer, skipWithout } from '../support/peers.ts'
@@ -89,7 +89,11 @@ async function checkPartition(
   const count = (batches.at(-1)?.lastOffset ?? -1) + 1
   const records = await reference.read({ topic, partition, offset: 0, count })
   const numbers = records.map(({ value }) =>
-    Number(Buffer.from(value ?? '', 'base64').toString().split(' ', 1)[0]),
+    Number(
+      Buffer.from(value ?? '', 'base64')
+        .toString()
+        .split(' ', 1)[0],
+    ),
   )
   assert.deepEqual(
     records.map(({ offset }) => offset),

@@ -88,7 +88,10 @@ export function createListOffsetsHandler(services: { readonly replicas: ReplicaM
   }
 
   /** Version 0: up to maxNumOffsets segment starts below a time; we keep the two ends. */
-  async function findMany(partition: Partition | undefined, wanted: Wanted): Promise<{
+  async function findMany(
+    partition: Partition | undefined,
+    wanted: Wanted,
+  ): Promise<{
     errorCode: number
     offsets: number[]
   }> {

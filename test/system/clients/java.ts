@@ -26,7 +26,9 @@ export async function startJavaClient(
 ): Promise<Driver> {
   const { set, main, helpers = [] } = program
   const classes = mkdtempSync(join(tmpdir(), 'shardlog-java-'))
-  const sources = ['Lines', ...helpers, main].map((name) => join(clientSources, 'java', `${name}.java`))
+  const sources = ['Lines', ...helpers, main].map((name) =>
+    join(clientSources, 'java', `${name}.java`),
+  )
   const jars = `${peer(set)}/*`
   // The compiler's warnings about old jars say nothing about us.
   await run('javac', ['-nowarn', '-proc:none', '-cp', jars, '-d', classes, ...sources])

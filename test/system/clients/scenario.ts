@@ -11,7 +11,13 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type BrokerUnderTest, startBrokerUnderTest } from '../../support/broker.ts'
-import { type Client, type Codec, Driver, type ReadRecord, type WireRecord } from '../../support/driver.ts'
+import {
+  type Client,
+  type Codec,
+  Driver,
+  type ReadRecord,
+  type WireRecord,
+} from '../../support/driver.ts'
 import { readLog } from '../../support/log-reader.ts'
 import { type PeerName, peer, skipWithout } from '../../support/peers.ts'
 

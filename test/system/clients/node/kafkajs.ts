@@ -47,7 +47,9 @@ interface KafkajsModule {
 const codecs = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const
 const [packages, bootstrap] = process.argv.slice(2)
 if (packages === undefined || bootstrap === undefined) throw new Error('PACKAGES BOOTSTRAP')
-const { Kafka, CompressionCodecs } = createRequire(join(packages, 'x.js'))('kafkajs') as KafkajsModule
+const { Kafka, CompressionCodecs } = createRequire(join(packages, 'x.js'))(
+  'kafkajs',
+) as KafkajsModule
 
 function codecOf(compress: (bytes: Buffer) => Promise<Buffer>): () => CodecImplementation {
   return () => ({
