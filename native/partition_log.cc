@@ -392,6 +392,7 @@ int PartitionLog::scan_segment(size_t index, RecoveryReport* report, bool* cut) 
     if (error != 0) return error;
     epochs_dirty_ = false;
   }
+  if (index + 1 < segments_.size()) end_time_index(segment);
   return save_index(segment);
 }
 
@@ -857,6 +858,20 @@ void PartitionLog::set_high_watermark(int64_t offset, int32_t epoch) {
   publish(kLastStable, published(kHighWatermark));
 }
 
+/// A segment that gets no more batches ends its time index with its largest time: who opens it
+/// later takes it from there.
+void PartitionLog::end_time_index(Segment& segment) {
+  if (segment.max_timestamp < 0 ||
+      (!segment.time_index.empty() &&
+       segment.time_index.back().timestamp >= segment.max_timestamp)) {
+    return;
+  }
+  std::unique_lock lock(mutex_);
+  segment.time_index.push_back(
+      {segment.max_timestamp,
+       static_cast<int32_t>(segment.max_timestamp_offset - segment.base_offset)});
+}
+
 int PartitionLog::roll(int64_t now_ms) {
   return roll_at(next_offset_, producers_.mark(), now_ms);
 }
@@ -866,12 +881,7 @@ int PartitionLog::roll(int64_t now_ms) {
 int PartitionLog::roll_at(int64_t base_offset, size_t producer_mark, int64_t now_ms) {
   Segment& active = *segments_.back();
   if (active.size == 0 && active.base_offset == base_offset) return 0;
-  if (active.max_timestamp >= 0 &&
-      (active.time_index.empty() || active.time_index.back().timestamp < active.max_timestamp)) {
-    std::unique_lock lock(mutex_);
-    active.time_index.push_back(
-        {active.max_timestamp, static_cast<int32_t>(active.max_timestamp_offset - active.base_offset)});
-  }
+  end_time_index(active);
   int error = save_index(active);
   if (error != 0) return error;
   error = active.file->truncate(active.size);  // Gives preallocated blocks back.

@@ -245,6 +245,7 @@ class PartitionLog {
   int roll_at(int64_t base_offset, size_t producer_mark, int64_t now_ms);
   int read_first_timestamp(Segment& segment);
   void go_offline();
+  void end_time_index(Segment& segment);
   int read_last_offset(Segment& segment, int64_t* next_offset);
   int drop_segment(size_t index);
   bool must_roll(const Segment& active, const StagedBatch& next, int64_t pending_bytes) const;
