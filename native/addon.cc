@@ -155,13 +155,22 @@ BrokerTransport* transport_of(const Napi::CallbackInfo& info) {
 // --- Turns of the main loop
 
 void BrokerTransport::turn() {
+  // What a turn itself brings about (an append that wakes a fetch) is delivered in the same turn,
+  // without a wake-up of the loop in between; a few rounds, so that sockets have their turn too.
+  constexpr int kRounds = 4;
   transport->begin_turn();
-  // Taking resets the wake-up, so it comes first: whatever is added behind it signals again.
-  events->take(taken);
-  transport->turn();
-  retry_stalled();
-  delivery->deliver(taken);
-  run_shards();
+  events->set_in_poll(true);
+  for (int round = 0; round < kRounds; ++round) {
+    // Taking resets the wake-up, so it comes first: whatever is added behind it signals again.
+    events->take(taken);
+    transport->turn();
+    retry_stalled();
+    delivery->deliver(taken);
+    run_shards();
+    if (closing || !events->pending()) break;
+  }
+  events->set_in_poll(false);
+  if (!closing && events->pending()) events->wake();
   transport->end_turn();
 }
 
