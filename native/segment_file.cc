@@ -11,7 +11,7 @@
 namespace shardlog {
 
 FileOperations& file_operations() {
-  static FileOperations operations{::pwritev, ::ftruncate, ::fallocate, ::fdatasync};
+  static FileOperations operations{::pwritev, ::ftruncate, ::fallocate, ::fdatasync, ::fsync};
   return operations;
 }
 
@@ -100,7 +100,7 @@ int replace_file(const std::string& path, std::span<const uint8_t> content) {
 int sync_directory(const std::string& directory) {
   const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return errno;
-  const int error = ::fsync(fd) == 0 ? 0 : errno;
+  const int error = file_operations().fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
   return error;
 }

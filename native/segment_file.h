@@ -17,6 +17,7 @@ struct FileOperations {
   int (*ftruncate)(int, off_t);
   int (*fallocate)(int, int, off_t, off_t);
   int (*fdatasync)(int);
+  int (*fsync)(int);  // Of a directory.
 };
 
 /// The operations in use: the system's, unless a test put others here.
