@@ -207,7 +207,7 @@ class Run {
       partitions: 1,
       acks: this.#options.acks,
       rate,
-      records: rate * this.#options.seconds,
+      records: rate * (this.#options.seconds + 1),
       size: 1024,
       'linger.ms': 0,
     }
@@ -224,7 +224,7 @@ class Run {
         }
       }),
     )
-    const how = `${rate} records/s of 1024 B for ${this.#options.seconds} s, 1 partition`
+    const how = `${rate} records/s of 1024 B for ${this.#options.seconds} s after one to start, 1 partition`
     const connections = '1 producer and 1 consumer connection'
     const fetch = 'linger 0, fetch.wait.max.ms 500, fetch.min.bytes 1'
     this.#report('latency', `${how}, ${connections}, acks ${settings.acks}, ${fetch}`, rounds)
@@ -244,6 +244,7 @@ class Run {
     return { ...PRODUCER, acks, partitions, connections }
   }
 
+  /** A linger that large batches are full before, also when the client is slower than the broker. */
   #batchedSettings(load: Load) {
     return {
       ...this.#producerSettings(),
@@ -252,7 +253,7 @@ class Run {
       burst: Math.ceil(load.batch / load.size),
       'batch.size': load.batch,
       'batch.num.messages': 1_000_000,
-      'linger.ms': LINGER_MS,
+      'linger.ms': load.batch > 100_000 ? 100 : 10,
     }
   }
 
@@ -317,8 +318,6 @@ interface Load {
   /** Of all records of a round. */
   readonly bytes: number
 }
-
-const LINGER_MS = 10
 
 const PRODUCER = {
   'enable.idempotence': 'false',
