@@ -432,7 +432,7 @@ Napi::Value ReadProduceHead(const Napi::CallbackInfo& info) {
 /// releaseFrame(transport, connection, sequence): the frame's bytes are not needed any more.
 Napi::Value ReleaseFrame(const Napi::CallbackInfo& info) {
   RequestRef request(transport_of(info), info);
-  if (request) request->release_frame();
+  if (request) request->release_dispatcher();
   return info.Env().Undefined();
 }
 
@@ -522,7 +522,7 @@ Napi::Value Produce(const Napi::CallbackInfo& info) {
   constexpr size_t kRow = 10;
   BrokerTransport* broker = transport_of(info);
   RequestRef request(broker, info);
-  if (!request) return Napi::Boolean::New(info.Env(), false);
+  if (!request || !request->results.empty()) return Napi::Boolean::New(info.Env(), false);
   set_head(request.request, info, 4);
   auto slices = info[7].As<Napi::Float64Array>();
   const auto count = static_cast<size_t>(integer(info[8]));
@@ -567,7 +567,7 @@ Napi::Value Produce(const Napi::CallbackInfo& info) {
       lost.push_back(record.slice);
     }
   }
-  raw->release_frame();
+  raw->release_dispatcher();
   for (Slice& slice : lost) Shard::fail_unposted(slice, *broker->events);
   if (records.empty()) return Napi::Boolean::New(info.Env(), true);
   Connection* connection = raw->connection();
@@ -930,7 +930,7 @@ Napi::Value CloseLog(const Napi::CallbackInfo& info) {
   log->shard->drain();
   const int error = log->log->close(info[1].As<Napi::Boolean>().Value());
   log->shard->remove_log(log);
-  LogTable::instance().give_back_row(log->row);
+  log->row_is_free = true;
   return Napi::Number::New(info.Env(), error);
 }
 

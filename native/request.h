@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "frame_pool.h"
@@ -60,6 +61,10 @@ class Request {
   /// The dispatcher and every slice hold the frame; the last to let go frees it.
   void hold_frame(int holders) { frame_holders_.fetch_add(holders, std::memory_order_relaxed); }
   void release_frame();
+  /// The dispatcher's own hold, once. Loop thread.
+  void release_dispatcher() {
+    if (std::exchange(dispatcher_holds_, false)) release_frame();
+  }
 
   // Guarded by the connection's mutex once the slot is queued.
   bool ready = false;
@@ -94,6 +99,7 @@ class Request {
   const int16_t api_version_;
   FrameBuffer frame_;
   size_t frame_bytes_;
+  bool dispatcher_holds_ = true;
   std::atomic<int32_t> references_{1};
   std::atomic<int32_t> frame_holders_{1};
 };

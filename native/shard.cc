@@ -74,6 +74,10 @@ void LogTable::remove(uint64_t handle) {
   generations_[row] += 1;
 }
 
+ShardLog::~ShardLog() {
+  if (row_is_free.load()) LogTable::instance().give_back_row(row);
+}
+
 // --- Shard, main thread
 
 bool Shard::has_room(size_t records, int64_t bytes) {
@@ -165,6 +169,9 @@ void Shard::add_log(const std::shared_ptr<ShardLog>& log) { logs_.emplace(log->h
 void Shard::remove_log(const std::shared_ptr<ShardLog>& log) {
   LogTable::instance().remove(log->handle);
   logs_.erase(log->handle);
+  // Here and not when the last reference goes: the next owner may have opened the same files by
+  // then, and closing gives back what lies behind this log's end.
+  static_cast<void>(log->log->close(false));
   fail_parked(*log, kNotLeaderOrFollower);
   if (log->held) {
     log->held = false;

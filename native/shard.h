@@ -53,8 +53,14 @@ struct ShardLog {
     int64_t last_offset = -1;
   };
 
+  ShardLog() = default;
+  ~ShardLog();
+  ShardLog(const ShardLog&) = delete;
+  ShardLog& operator=(const ShardLog&) = delete;
+
   Shard* shard = nullptr;
   uint32_t row = 0;
+  std::atomic<bool> row_is_free{false};  // Once nobody looks at this log any more.
   uint64_t handle = 0;
   std::shared_ptr<PartitionLog> log;
 

@@ -44,12 +44,23 @@ class InPoll {
 
 void AttentionList::add(Connection* connection) {
   if (connection->attention_listed_.exchange(true, std::memory_order_acq_rel)) return;
-  connection->ref();
   {
     std::lock_guard lock(mutex_);
+    if (!open_) return;
+    connection->ref();
     connections_.push_back(connection);
   }
   events_->wake();
+}
+
+void AttentionList::close() {
+  std::vector<Connection*> left;
+  {
+    std::lock_guard lock(mutex_);
+    open_ = false;
+    left.swap(connections_);
+  }
+  for (Connection* connection : left) connection->unref();
 }
 
 void AttentionList::take(std::vector<Connection*>& out) {
@@ -72,6 +83,7 @@ Connection::Connection(Transport* transport, uint64_t id, int fd, size_t frame_b
 Connection::~Connection() = default;
 
 bool Connection::on_frame(FrameBuffer frame) {
+  memory_granted_ = false;  // It was for this frame only.
   const uint8_t* bytes = frame.data();
   const double api = static_cast<double>(uint32_t{bytes[0]} << 24 | uint32_t{bytes[1]} << 16 |
                                          uint32_t{bytes[2]} << 8 | uint32_t{bytes[3]});
@@ -859,15 +871,17 @@ void Transport::destroy(std::function<void()> closed) {
   if (destroyed_) return;
   destroyed_ = true;
   destroyed_callback_ = std::move(closed);
+  // Counted before any connection closes: the last of those must not be taken for the end while
+  // the timers still point here.
+  open_handles_ += 2;
   close_listeners();
   std::vector<Connection*> all;
   for (const auto& [id, connection] : connections_) all.push_back(connection);
   for (Connection* connection : all) close_now(connection, CloseReason::kLocal, 0);
   for (Connection* connection : memory_waiters_) connection->unref();
   memory_waiters_.clear();
-  turn();
+  attention_->close();
   for (uv_timer_t** timer : {&timer_, &memory_timer_}) {
-    ++open_handles_;
     (*timer)->data = this;
     uv_close(reinterpret_cast<uv_handle_t*>(*timer), [](uv_handle_t* handle) {
       auto* self = static_cast<Transport*>(handle->data);

@@ -53,9 +53,12 @@ class AttentionList {
   /// Any thread, without the connection's mutex.
   void add(Connection* connection);
   void take(std::vector<Connection*>& out);
+  /// Nobody takes any more: what threads add from here on is dropped.
+  void close();
 
  private:
   std::mutex mutex_;
+  bool open_ = true;
   std::vector<Connection*> connections_;
   const std::shared_ptr<EventQueue> events_;
 };
@@ -112,7 +115,6 @@ class Connection final : private FrameSink {
   uint64_t next_sequence_ = 0;
   int64_t last_active_ms_ = 0;
   int64_t last_progress_ms_ = 0;
-  bool reading_stopped_ = false;   // The transport stops: no more frames.
   bool memory_wait_ = false;       // Stopped by the limit of the process.
   bool memory_granted_ = false;    // Its unfinished frame may finish in spite of that limit.
   bool touched_ = false;           // On the list to flush at the end of the turn.
@@ -122,6 +124,7 @@ class Connection final : private FrameSink {
   std::atomic<bool> attention_listed_{false};
   std::atomic<int64_t> inflight_bytes_{0};
   std::atomic<bool> paused_{false};
+  std::atomic<bool> reading_stopped_{false};  // The transport stops: no more frames.
   std::atomic<int> failure_{0};
 
   std::mutex mutex_;
