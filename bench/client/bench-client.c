@@ -48,10 +48,13 @@ struct job {
 static struct job job = {.partitions = 1, .records = 1, .size = 1024, .burst = 1, .connections = 1,
                          .rate = 1000};
 static atomic_llong delivered;
-static atomic_llong produce_requests;
-static atomic_llong fetch_requests;
-static atomic_int statistics_wanted;
-static atomic_int statistics_seen;
+
+/* Of one client; only the thread that polls it touches them. */
+struct statistics {
+  int seen;
+  long long produce_requests;
+  long long fetch_requests;
+};
 
 static void die(const char* format, ...) {
   va_list arguments;
@@ -137,11 +140,10 @@ static long long sum_of(const char* json, const char* name) {
 static int on_statistics(rd_kafka_t* client, char* json, size_t length, void* opaque) {
   (void)client;
   (void)length;
-  (void)opaque;
-  if (atomic_load(&statistics_wanted) == 0) return 0;
-  atomic_fetch_add(&produce_requests, sum_of(json, "Produce"));
-  atomic_fetch_add(&fetch_requests, sum_of(json, "Fetch"));
-  atomic_fetch_add(&statistics_seen, 1);
+  struct statistics* statistics = opaque;
+  statistics->seen++;
+  statistics->produce_requests = sum_of(json, "Produce");
+  statistics->fetch_requests = sum_of(json, "Fetch");
   return 0;
 }
 
@@ -161,6 +163,9 @@ static rd_kafka_t* open_client(rd_kafka_type_t type, int with_deliveries) {
     }
   }
   rd_kafka_conf_set_error_cb(settings, on_error);
+  struct statistics* statistics = calloc(1, sizeof(*statistics));
+  if (statistics == NULL) die("out of memory");
+  rd_kafka_conf_set_opaque(settings, statistics);
   rd_kafka_conf_set_stats_cb(settings, on_statistics);
   if (with_deliveries) rd_kafka_conf_set_dr_msg_cb(settings, on_delivery);
   rd_kafka_t* client = rd_kafka_new(type, settings, why, sizeof(why));
@@ -186,17 +191,24 @@ static void say_ready_and_wait(void) {
   if (fgets(line, sizeof(line), stdin) == NULL) die("standard input ended");
 }
 
+/* Counts are cumulative: what waits to be told is old, the next one is the whole. */
 static void collect_statistics(rd_kafka_t** clients, int count) {
-  atomic_store(&statistics_wanted, 1);
+  long long produce_requests = 0;
+  long long fetch_requests = 0;
   int64_t deadline = now_ns() + (int64_t)kPatienceMs * 1000000;
   for (int i = 0; i < count; i++) {
-    while (atomic_load(&statistics_seen) <= i) {
+    struct statistics* statistics = rd_kafka_opaque(clients[i]);
+    while (rd_kafka_poll(clients[i], 0) > 0) continue;
+    const int old = statistics->seen;
+    while (statistics->seen == old) {
       if (now_ns() > deadline) die("no statistics");
       rd_kafka_poll(clients[i], 50);
     }
+    produce_requests += statistics->produce_requests;
+    fetch_requests += statistics->fetch_requests;
   }
-  printf("{\"event\":\"requests\",\"produce\":%lld,\"fetch\":%lld}\n",
-         (long long)atomic_load(&produce_requests), (long long)atomic_load(&fetch_requests));
+  printf("{\"event\":\"requests\",\"produce\":%lld,\"fetch\":%lld}\n", produce_requests,
+         fetch_requests);
   fflush(stdout);
 }
 
