@@ -70,7 +70,7 @@ export async function startBroker(
   const started = performance.now()
   const asking = new AbortController()
   const [{ server, readyMs }, metadataMs] = await Promise.all([
-    ServerProcess.start({ ...command, patience: 90_000 }).then(
+    ServerProcess.start({ ...endingWithUs(command), patience: 90_000 }).then(
       (process) => ({ server: process, readyMs: performance.now() - started }),
       (error: unknown) => {
         asking.abort()
@@ -92,6 +92,14 @@ export async function startBroker(
       rmSync(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** The kernel ends the process when this one ends, however that happens. */
+export function endingWithUs<
+  C extends { readonly command: string; readonly args: readonly string[] },
+>(program: C): C {
+  const args = ['--pdeathsig', 'KILL', program.command, ...program.args]
+  return { ...program, command: 'setpriv', args }
 }
 
 interface Command {
@@ -183,7 +191,7 @@ function answersMetadata(port: number): Promise<boolean> {
   })
 }
 
-/** Ends a broker that a failed run has left; only by the pid that this run started. */
+/** Stops them all, also when one of them fails to; then throws what it said. */
 export async function stopAll(brokers: readonly BenchBroker[]): Promise<void> {
   const ended = await Promise.allSettled(brokers.map((broker) => broker.stop()))
   for (const result of ended) if (result.status === 'rejected') throw result.reason

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { runProgram } from './brokers.ts'
+import { endingWithUs, runProgram } from './brokers.ts'
 import { cpuSeconds } from './process-usage.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -77,7 +77,8 @@ export async function runJob(
   settings: Settings,
 ): Promise<JobResult> {
   const args = [job, ...argumentsOf({ 'statistics.interval.ms': 250, ...settings })]
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] })
+  const { command, args: all } = endingWithUs({ command: program, args })
+  const child = spawn(command, all, { stdio: ['pipe', 'pipe', 'pipe'] })
   let errors = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     errors = (errors + text).slice(-16_384)
