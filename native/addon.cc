@@ -187,7 +187,7 @@ void BrokerTransport::run_shards() {
 bool BrokerTransport::try_post(std::vector<ShardRecord>& records) {
   // Whole or not at all: every shard concerned must have room before anything is posted.
   if (records.size() == 1) {
-    Shard* shard = records[0].log->shard;
+    const std::shared_ptr<Shard> shard = records[0].log->shard;
     if (!shard->has_room(1, records[0].slice.length)) return false;
     shard->post(records);
     return true;
@@ -196,7 +196,7 @@ bool BrokerTransport::try_post(std::vector<ShardRecord>& records) {
     return a.log->shard->index() < b.log->shard->index();
   });
   for (size_t i = 0; i < records.size();) {
-    Shard* shard = records[i].log->shard;
+    const std::shared_ptr<Shard> shard = records[i].log->shard;
     size_t end = i;
     int64_t bytes = 0;
     for (; end < records.size() && records[end].log->shard == shard; ++end) {
@@ -207,7 +207,7 @@ bool BrokerTransport::try_post(std::vector<ShardRecord>& records) {
   }
   std::vector<ShardRecord> part;
   for (size_t i = 0; i < records.size();) {
-    Shard* shard = records[i].log->shard;
+    const std::shared_ptr<Shard> shard = records[i].log->shard;
     part.clear();
     for (; i < records.size() && records[i].log->shard == shard; ++i) {
       part.push_back(std::move(records[i]));
@@ -754,7 +754,7 @@ Napi::Value PostToLog(const Napi::CallbackInfo& info) {
   record.epoch = static_cast<int32_t>(integer(info[3]));
   std::vector<ShardRecord> records;
   records.push_back(std::move(record));
-  Shard* shard = log->shard;
+  const std::shared_ptr<Shard> shard = log->shard;
   shard->post(records);
   shard->signal();
   return Napi::Boolean::New(info.Env(), true);
@@ -911,7 +911,7 @@ Napi::Value OpenLog(const Napi::CallbackInfo& info) {
     return fail(opened.error, opened.what);
   }
   auto log = std::make_shared<ShardLog>();
-  log->shard = found->second->shard.get();
+  log->shard = found->second->shard;
   log->row = row;
   log->log = std::move(opened.log);
   log->log->set_leadership(static_cast<int32_t>(option(options, "leaderEpoch")),

@@ -137,8 +137,8 @@ bool find_record_by_timestamp(std::span<const uint8_t> batch, const BatchHeader&
     RecordPlace place;
     if (!read_record_head(&at, end, &place)) return false;
     if (place.offset_delta < 0 || place.offset_delta > header.last_offset_delta) return false;
-    const int64_t found = header.is_log_append_time() ? header.max_timestamp
-                                                      : record_timestamp(header, place);
+    const int64_t found =
+        header.is_log_append_time() ? header.max_timestamp : record_timestamp(header, place);
     if (found >= target && header.base_offset + place.offset_delta >= first_offset) {
       *offset = header.base_offset + place.offset_delta;
       *timestamp = found;

@@ -6,8 +6,8 @@
 
 namespace shardlog {
 
-constexpr int64_t kBatchPrefixBytes = 12;   // Base offset and batch length.
-constexpr int64_t kBatchHeaderBytes = 61;   // Up to the first record.
+constexpr int64_t kBatchPrefixBytes = 12;    // Base offset and batch length.
+constexpr int64_t kBatchHeaderBytes = 61;    // Up to the first record.
 constexpr int64_t kBatchChecksummedAt = 21;  // From the attributes on.
 constexpr int64_t kBatchLengthMin = kBatchHeaderBytes - kBatchPrefixBytes;
 
@@ -44,11 +44,11 @@ BatchHeader read_batch_header(const uint8_t* bytes);
 
 enum class BatchCheck {
   kOk,
-  kTruncated,     // More bytes are needed than there are.
+  kTruncated,  // More bytes are needed than there are.
   kBadLength,
-  kBadMagic,      // Not format 2.
+  kBadMagic,  // Not format 2.
   kBadCrc,
-  kBadHeader,     // Counts or offsets that contradict each other.
+  kBadHeader,  // Counts or offsets that contradict each other.
 };
 
 /// Checks the batch at the start of `bytes`: length, magic, counts, CRC. Fills `header`.
@@ -56,7 +56,7 @@ BatchCheck check_batch(std::span<const uint8_t> bytes, BatchHeader* header);
 
 /// What is asked of the records of an uncompressed batch.
 struct RecordRules {
-  bool key_required = false;           // The topic is compacted.
+  bool key_required = false;  // The topic is compacted.
   // Inclusive. A record without a timestamp (-1) keeps them, as in Apache Kafka.
   int64_t timestamp_min = INT64_MIN;
   int64_t timestamp_max = INT64_MAX;

@@ -16,9 +16,8 @@ int LeaderEpochCache::load() {
   if (file == nullptr) return errno == ENOENT ? 0 : errno;
   int version = -1;
   int count = -1;
-  int error = std::fscanf(file, "%d %d", &version, &count) == 2 && version == 0 && count >= 0
-                  ? 0
-                  : EBADMSG;
+  int error =
+      std::fscanf(file, "%d %d", &version, &count) == 2 && version == 0 && count >= 0 ? 0 : EBADMSG;
   for (int i = 0; i < count && error == 0; ++i) {
     EpochEntry entry;
     if (std::fscanf(file, "%" SCNd32 " %" SCNd64, &entry.epoch, &entry.start_offset) != 2) {

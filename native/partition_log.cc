@@ -128,8 +128,7 @@ class BatchReader {
     return 0;
   }
 
-  [[nodiscard]] int read_in_pieces(int64_t position, const BatchHeader& header,
-                                   BatchCheck* check) {
+  [[nodiscard]] int read_in_pieces(int64_t position, const BatchHeader& header, BatchCheck* check) {
     uint32_t crc = 0;
     const int64_t end = position + header.size;
     for (int64_t at = position + kBatchChecksummedAt; at < end;) {
@@ -360,8 +359,7 @@ int PartitionLog::scan_segment(size_t index, RecoveryReport* report, bool* cut) 
     const int error = reader.read(position, &header, &check);
     if (error != 0) return error;
     if (check == BatchCheck::kOk &&
-        (header.base_offset < expected ||
-         header.last_offset() - segment.base_offset > INT32_MAX)) {
+        (header.base_offset < expected || header.last_offset() - segment.base_offset > INT32_MAX)) {
       check = BatchCheck::kBadHeader;
     }
     if (check != BatchCheck::kOk) {
@@ -380,8 +378,8 @@ int PartitionLog::scan_segment(size_t index, RecoveryReport* report, bool* cut) 
   *cut = why != nullptr;
   if (why != nullptr) {
     report->bytes_truncated += segment.size - position;
-    report->reason = std::string(why) + " at position " + std::to_string(position) + " of segment " +
-                     std::to_string(segment.base_offset);
+    report->reason = std::string(why) + " at position " + std::to_string(position) +
+                     " of segment " + std::to_string(segment.base_offset);
     const int error = segment.file->truncate(position);
     if (error != 0) return error;
     segment.size = segment.allocated = position;
@@ -445,8 +443,7 @@ int PartitionLog::load_index(Segment& segment) const {
   segment.time_index_saved = segment.time_index.size();
   if (!segment.time_index.empty()) {
     segment.max_timestamp = segment.time_index.back().timestamp;
-    segment.max_timestamp_offset =
-        segment.base_offset + segment.time_index.back().relative_offset;
+    segment.max_timestamp_offset = segment.base_offset + segment.time_index.back().relative_offset;
   }
   segment.index_loaded = true;
   return 0;
@@ -470,8 +467,8 @@ int PartitionLog::save_index(Segment& segment) {
     store_be<int32_t>(at, segment.index[i].relative_offset);
     store_be<int32_t>(at + 4, segment.index[i].position);
   }
-  int error = append(path_of(segment.base_offset, ".index"),
-                     segment.index_saved * kIndexEntryBytes, bytes);
+  int error =
+      append(path_of(segment.base_offset, ".index"), segment.index_saved * kIndexEntryBytes, bytes);
   if (error != 0) return error;
   segment.index_saved = segment.index.size();
   bytes.clear();
@@ -501,8 +498,8 @@ int PartitionLog::read_last_offset(Segment& segment, int64_t* next_offset) {
     if (n < kBatchHeaderBytes) return EBADMSG;
     const BatchHeader header = read_batch_header(bytes);
     if (!plausible(header, segment.size - position) || header.base_offset < next) return EBADMSG;
-    if (at_entry && header.last_offset() - segment.base_offset !=
-                        segment.index.back().relative_offset) {
+    if (at_entry &&
+        header.last_offset() - segment.base_offset != segment.index.back().relative_offset) {
       return EBADMSG;
     }
     at_entry = false;
@@ -556,8 +553,7 @@ int PartitionLog::restore_producers() {
     ::unlink(path_of(offset, ".snapshot").c_str());
   }
   if (from >= next_offset_) return 0;
-  return for_each_header(
-      from, [this](const BatchHeader& header) { producers_.replay(header); });
+  return for_each_header(from, [this](const BatchHeader& header) { producers_.replay(header); });
 }
 
 /// Visits the headers of the batches from offset `from` on. 0 or an errno.
@@ -712,23 +708,22 @@ bool PartitionLog::must_roll(const Segment& active, const StagedBatch& next,
   }
   // As Kafka: by the records' own time when they have one, else by the age of the segment.
   const bool by_records = active.first_timestamp >= 0 && next.max_timestamp >= 0;
-  const int64_t waited = by_records ? next.max_timestamp - active.first_timestamp
-                                    : next.now_ms - active.created_ms;
+  const int64_t waited =
+      by_records ? next.max_timestamp - active.first_timestamp : next.now_ms - active.created_ms;
   return waited > config_.segment_ms - config_.segment_jitter_ms;
 }
 
-void PartitionLog::note_batch(Segment& segment, int64_t position, int64_t size,
-                              int64_t last_offset, int64_t max_timestamp) {
+void PartitionLog::note_batch(Segment& segment, int64_t position, int64_t size, int64_t last_offset,
+                              int64_t max_timestamp) {
   if (segment.first_timestamp < 0) segment.first_timestamp = max_timestamp;
   if (max_timestamp > segment.max_timestamp) {
     segment.max_timestamp = max_timestamp;
     segment.max_timestamp_offset = last_offset;
   }
   if (segment.bytes_since_index > config_.index_interval_bytes) {
-    segment.index.push_back({static_cast<int32_t>(last_offset - segment.base_offset),
-                             static_cast<int32_t>(position)});
-    const auto relative =
-        static_cast<int32_t>(segment.max_timestamp_offset - segment.base_offset);
+    segment.index.push_back(
+        {static_cast<int32_t>(last_offset - segment.base_offset), static_cast<int32_t>(position)});
+    const auto relative = static_cast<int32_t>(segment.max_timestamp_offset - segment.base_offset);
     if (segment.max_timestamp >= 0 &&
         (segment.time_index.empty() ||
          segment.max_timestamp > segment.time_index.back().timestamp)) {
@@ -751,10 +746,10 @@ int PartitionLog::write_run(size_t first, size_t last) {
   }
   if (vectors_.empty()) return 0;
   if (active.size + bytes > active.allocated) {
-    const int64_t end = std::max(active.size + bytes + active.next_step,
-                                 active.allocated + active.next_step);
-    active.file->preallocate(active.allocated, std::min(end, std::max(config_.segment_bytes,
-                                                                      active.size + bytes)));
+    const int64_t end =
+        std::max(active.size + bytes + active.next_step, active.allocated + active.next_step);
+    active.file->preallocate(active.allocated,
+                             std::min(end, std::max(config_.segment_bytes, active.size + bytes)));
     active.allocated = end;
     active.next_step = std::min(active.next_step * 2, kLargestStep);
   }
@@ -861,9 +856,8 @@ void PartitionLog::set_high_watermark(int64_t offset, int32_t epoch) {
 /// A segment that gets no more batches ends its time index with its largest time: who opens it
 /// later takes it from there.
 void PartitionLog::end_time_index(Segment& segment) {
-  if (segment.max_timestamp < 0 ||
-      (!segment.time_index.empty() &&
-       segment.time_index.back().timestamp >= segment.max_timestamp)) {
+  if (segment.max_timestamp < 0 || (!segment.time_index.empty() &&
+                                    segment.time_index.back().timestamp >= segment.max_timestamp)) {
     return;
   }
   std::unique_lock lock(mutex_);
@@ -872,9 +866,7 @@ void PartitionLog::end_time_index(Segment& segment) {
        static_cast<int32_t>(segment.max_timestamp_offset - segment.base_offset)});
 }
 
-int PartitionLog::roll(int64_t now_ms) {
-  return roll_at(next_offset_, producers_.mark(), now_ms);
-}
+int PartitionLog::roll(int64_t now_ms) { return roll_at(next_offset_, producers_.mark(), now_ms); }
 
 /// Starts the segment of `base_offset`; what producers staged behind `producer_mark` is not in the
 /// log yet and stays out of the snapshot.
@@ -909,8 +901,8 @@ size_t PartitionLog::segment_of(int64_t offset) const {
 /// Position of the batch that holds `offset` (or the first behind it); the segment's size when
 /// there is none. `cold` is set, and the position of the nearest index entry returned, when the
 /// search would have to wait for the disk.
-int64_t PartitionLog::position_of(const Segment& segment, int64_t offset, Lookup lookup,
-                                  bool* cold, int* error, int64_t* batch_size) const {
+int64_t PartitionLog::position_of(const Segment& segment, int64_t offset, Lookup lookup, bool* cold,
+                                  int* error, int64_t* batch_size) const {
   *batch_size = 0;
   const auto relative =
       static_cast<int32_t>(std::clamp<int64_t>(offset - segment.base_offset, -1, INT32_MAX));
@@ -991,8 +983,7 @@ LocateResult PartitionLog::locate(int64_t offset, int64_t max_bytes, int64_t lim
     bool cold = false;
     int error = 0;
     int64_t batch_size = 0;
-    const int64_t begin =
-        position_of(segment, offset, Lookup::kCached, &cold, &error, &batch_size);
+    const int64_t begin = position_of(segment, offset, Lookup::kCached, &cold, &error, &batch_size);
     if (error != 0) {
       result.error = kStorageError;
       return result;
@@ -1127,7 +1118,7 @@ TimestampResult PartitionLog::max_timestamp() {
 
 int64_t PartitionLog::largest_timestamp(Segment& segment) {
   if (segment.max_timestamp >= 0) return segment.max_timestamp;
-  struct stat status {};
+  struct stat status{};
   if (::fstat(segment.file->fd(), &status) != 0) return -1;
   return static_cast<int64_t>(status.st_mtim.tv_sec) * 1000 + status.st_mtim.tv_nsec / 1000000;
 }
@@ -1149,7 +1140,8 @@ int PartitionLog::drop_segment(size_t index) {
   }
   int error = 0;
   for (const char* suffix : {".log", ".index", ".timeindex", ".snapshot"}) {
-    if (::unlink(path_of(dropped->base_offset, suffix).c_str()) != 0 && errno != ENOENT) error = errno;
+    if (::unlink(path_of(dropped->base_offset, suffix).c_str()) != 0 && errno != ENOENT)
+      error = errno;
   }
   return error;
 }

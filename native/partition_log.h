@@ -27,7 +27,7 @@ struct LogConfig {
   bool log_append_time = false;
   int64_t timestamp_before_max_ms = INT64_MAX;
   int64_t timestamp_after_max_ms = INT64_MAX;
-  int compression = -1;  // As the producer sent it, or a codec.
+  int compression = -1;              // As the producer sent it, or a codec.
   int64_t retention_ms = 604800000;  // -1: no limit.
   int64_t retention_bytes = -1;      // -1: no limit.
   bool compacted = false;
@@ -205,7 +205,7 @@ class PartitionLog {
     std::atomic<bool> index_loaded{false};
     std::vector<IndexEntry> index;
     std::vector<TimeEntry> time_index;
-    size_t index_saved = 0;       // Entries that are in the file.
+    size_t index_saved = 0;  // Entries that are in the file.
     size_t time_index_saved = 0;
     int64_t bytes_since_index = 0;
     int64_t max_timestamp = -1;
@@ -256,15 +256,15 @@ class PartitionLog {
   void advance_watermark();
   size_t segment_of(int64_t offset) const;
   enum class Lookup { kCached, kAnywhere };
-  int64_t position_of(const Segment& segment, int64_t offset, Lookup lookup, bool* cold,
-                      int* error, int64_t* batch_size) const;
+  int64_t position_of(const Segment& segment, int64_t offset, Lookup lookup, bool* cold, int* error,
+                      int64_t* batch_size) const;
   int64_t largest_timestamp(Segment& segment);
   StageResult refuse(int16_t error, int32_t record_index = -1) const;
 
   const std::string directory_;
   LogConfig config_;
   int64_t* const row_;
-  int64_t next_offset_ = 0;   // With what is staged.
+  int64_t next_offset_ = 0;  // With what is staged.
   int64_t recovery_point_ = 0;
   int32_t leader_epoch_ = 0;
   int32_t followers_ = 0;

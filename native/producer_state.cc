@@ -50,9 +50,8 @@ ProducerState::Check ProducerState::check(const BatchHeader& header) const {
   for (size_t i = 0; i < entry.count; ++i) {
     const ProducerBatch& batch = entry.batches[i];
     if (batch.first_sequence() == header.base_sequence && batch.last_sequence == last) {
-      return {.duplicate = true,
-              .base_offset = batch.base_offset(),
-              .last_offset = batch.last_offset};
+      return {
+          .duplicate = true, .base_offset = batch.base_offset(), .last_offset = batch.last_offset};
     }
   }
   if (header.base_sequence != advance(entry.batches[entry.count - 1].last_sequence, 1)) {
@@ -143,8 +142,7 @@ std::vector<uint8_t> ProducerState::encode(size_t mark) const {
 
 bool ProducerState::decode(std::span<const uint8_t> bytes) {
   clear();
-  if (bytes.size() < kSnapshotHeaderBytes ||
-      load_be<int16_t>(bytes.data()) != kSnapshotVersion ||
+  if (bytes.size() < kSnapshotHeaderBytes || load_be<int16_t>(bytes.data()) != kSnapshotVersion ||
       load_be<uint32_t>(bytes.data() + 2) != crc32c(0, bytes.subspan(6))) {
     return false;
   }

@@ -58,7 +58,8 @@ struct ShardLog {
   ShardLog(const ShardLog&) = delete;
   ShardLog& operator=(const ShardLog&) = delete;
 
-  Shard* shard = nullptr;
+  // Counted: a queued record may be the last to know of a shard that died and was forgotten.
+  std::shared_ptr<Shard> shard;
   uint32_t row = 0;
   std::atomic<bool> row_is_free{false};  // Once nobody looks at this log any more.
   uint64_t handle = 0;

@@ -171,9 +171,10 @@ TEST(records_of_random_bytes_are_harmless) {
   std::mt19937 random(5);
   for (int i = 0; i < 20'000; ++i) {
     std::vector<uint8_t> trailing(random() % 60);
-    for (auto& byte : trailing) byte = static_cast<uint8_t>(random() % 4 == 0 ? random() : random() % 8);
-    const auto batch =
-        make_batch({.records = {}, .last_offset_delta = 3, .record_count = 4, .trailing = trailing});
+    for (auto& byte : trailing)
+      byte = static_cast<uint8_t>(random() % 4 == 0 ? random() : random() % 8);
+    const auto batch = make_batch(
+        {.records = {}, .last_offset_delta = 3, .record_count = 4, .trailing = trailing});
     BatchHeader header;
     CHECK(check_batch(batch, &header) == BatchCheck::kOk);
     check_records(batch, header, {});

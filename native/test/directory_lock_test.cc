@@ -18,7 +18,7 @@ bool child_can_lock(const std::string& path) {
   CHECK(child >= 0);
   if (child == 0) {
     const int fd = ::open(path.c_str(), O_RDWR);
-    struct flock lock {};
+    struct flock lock{};
     lock.l_type = F_WRLCK;
     lock.l_whence = SEEK_SET;
     ::_exit(fd >= 0 && ::fcntl(fd, F_SETLK, &lock) == 0 ? 0 : 1);

@@ -88,8 +88,8 @@ inline std::vector<uint8_t> make_batch(const BatchSpec& spec) {
   store_be<uint16_t>(at + 21, spec.attributes);
   store_be<int32_t>(at + 23, spec.last_offset_delta.value_or(count - 1));
   store_be<int64_t>(at + 27, spec.base_timestamp);
-  store_be<int64_t>(at + 35, spec.max_timestamp.value_or(
-                                 count == 0 ? -1 : spec.base_timestamp + largest_delta));
+  store_be<int64_t>(
+      at + 35, spec.max_timestamp.value_or(count == 0 ? -1 : spec.base_timestamp + largest_delta));
   store_be<int64_t>(at + 43, spec.producer_id);
   store_be<int16_t>(at + 51, spec.producer_epoch);
   store_be<int32_t>(at + 53, spec.base_sequence);

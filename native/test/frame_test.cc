@@ -91,7 +91,8 @@ TEST(frames_are_the_same_for_every_split_of_the_stream) {
     Collector sink;
     FrameReader reader(kFrameMax);
     for (size_t at = 0; at < stream.size();) {
-      const size_t n = std::min<size_t>(stream.size() - at, 1 + random() % (round % 2 ? 7'000 : 90'000));
+      const size_t n =
+          std::min<size_t>(stream.size() - at, 1 + random() % (round % 2 ? 7'000 : 90'000));
       CHECK(reader.consume({stream.data() + at, n}, sink) == FrameReader::Status::kOk);
       at += n;
     }
@@ -179,7 +180,8 @@ TEST(bytes_that_arrive_while_the_sink_declines_wait_in_order) {
 }
 
 TEST(frame_lengths_outside_the_limits_are_refused) {
-  for (const uint32_t length : {0u, 7u, uint32_t{kFrameMax} + 1, 0x7fffffffu, 0x80000000u, 0xffffffffu}) {
+  for (const uint32_t length :
+       {0u, 7u, uint32_t{kFrameMax} + 1, 0x7fffffffu, 0x80000000u, 0xffffffffu}) {
     uint8_t prefix[4];
     store_be<uint32_t>(prefix, length);
     Collector sink;

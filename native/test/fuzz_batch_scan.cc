@@ -30,6 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
 std::vector<std::vector<uint8_t>> fuzz_seeds() {
   return {test::make_batch({}),
-          test::make_batch({.records = {{.headers = {{"a", "b"}, {"", {}}}}, {.key = {}, .value = {}}}}),
+          test::make_batch(
+              {.records = {{.headers = {{"a", "b"}, {"", {}}}}, {.key = {}, .value = {}}}}),
           test::simple_batch(20, 1000, 200)};
 }

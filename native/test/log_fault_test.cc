@@ -16,8 +16,8 @@ enum class Fault { kEnospc, kEio, kShort, kShortThenEio };
 struct FaultPlan {
   Call call;
   Fault fault;
-  int nth;       // From 1.
-  bool for_good; // Later calls fail too.
+  int nth;        // From 1.
+  bool for_good;  // Later calls fail too.
   int seen = 0;
   bool hit = false;
 

@@ -73,7 +73,8 @@ class LogModel {
       test::BatchSpec spec;
       spec.records.assign(1 + random_() % 4, test::RecordSpec{});
       spec.records.back().value = std::string(random_() % (random_() % 10 == 0 ? 4'000 : 200), 'm');
-      spec.base_timestamp = random_() % 20 == 0 ? -1 : f_.now_ms - static_cast<int64_t>(random_() % 3'000);
+      spec.base_timestamp =
+          random_() % 20 == 0 ? -1 : f_.now_ms - static_cast<int64_t>(random_() % 3'000);
       if (random_() % 2 == 0) {
         spec.producer_id = 1;
         spec.producer_epoch = 0;
@@ -136,7 +137,8 @@ class LogModel {
   }
 
   void delete_records() {
-    const int64_t offset = start_ + static_cast<int64_t>(random_() % (static_cast<uint64_t>(end_ - start_) / 4 + 1));
+    const int64_t offset =
+        start_ + static_cast<int64_t>(random_() % (static_cast<uint64_t>(end_ - start_) / 4 + 1));
     CHECK(f_.log->delete_records_to(offset) == 0);
     start_ = offset;
     forget();
@@ -189,11 +191,13 @@ class LogModel {
     CHECK(f_.row[kHighWatermark] == end_ && f_.row[kOffline] == 0);
     CHECK(f_.row[kSizeBytes] == f_.log->size_bytes());
     if (start_ < end_) {
-      const int64_t offset = start_ + static_cast<int64_t>(random_() % static_cast<uint64_t>(end_ - start_));
+      const int64_t offset =
+          start_ + static_cast<int64_t>(random_() % static_cast<uint64_t>(end_ - start_));
       const LocateResult located = f_.log->locate(offset, 1, end_, true);
       CHECK(located.error == 0 && located.length > 0);
       const auto batches = test::split_batches(test::read_region(located));
-      CHECK(batches.size() == 1 && batches[0].bytes == std::prev(batches_.upper_bound(offset))->second.bytes);
+      CHECK(batches.size() == 1 &&
+            batches[0].bytes == std::prev(batches_.upper_bound(offset))->second.bytes);
     }
     const int64_t target = f_.now_ms - static_cast<int64_t>(random_() % 80'000);
     const TimestampResult found = f_.log->offset_for_timestamp(target, end_);

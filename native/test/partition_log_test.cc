@@ -352,8 +352,9 @@ TEST(log_finds_offsets_by_time) {
 TEST(log_finds_times_inside_batches_and_out_of_order) {
   LogFixture f;
   f.open();
-  f.append(make_batch({.records = {{.timestamp_delta = 0}, {.timestamp_delta = 50}, {.timestamp_delta = 20}},
-                       .base_timestamp = 1000}));
+  f.append(make_batch(
+      {.records = {{.timestamp_delta = 0}, {.timestamp_delta = 50}, {.timestamp_delta = 20}},
+       .base_timestamp = 1000}));
   f.append(1, 900);
   f.append(1, -1);
   CHECK(f.log->offset_for_timestamp(1001, 5).offset == 1);

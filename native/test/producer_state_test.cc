@@ -152,12 +152,12 @@ TEST(producer_snapshot_is_kafkas) {
   const uint8_t* at = bytes.data() + 10;
   CHECK(load_be<int64_t>(at) == 0x1122334455);
   CHECK(load_be<int16_t>(at + 8) == 6);
-  CHECK(load_be<int32_t>(at + 10) == 72);      // Last sequence.
-  CHECK(load_be<int64_t>(at + 14) == 902);     // Last offset.
-  CHECK(load_be<int32_t>(at + 22) == 2);       // Offset delta.
+  CHECK(load_be<int32_t>(at + 10) == 72);   // Last sequence.
+  CHECK(load_be<int64_t>(at + 14) == 902);  // Last offset.
+  CHECK(load_be<int32_t>(at + 22) == 2);    // Offset delta.
   CHECK(load_be<int64_t>(at + 26) == 0x0102030405);
-  CHECK(load_be<int32_t>(at + 34) == -1);      // Coordinator epoch.
-  CHECK(load_be<int64_t>(at + 38) == -1);      // No transaction.
+  CHECK(load_be<int32_t>(at + 34) == -1);  // Coordinator epoch.
+  CHECK(load_be<int64_t>(at + 38) == -1);  // No transaction.
   ProducerState again;
   CHECK(again.decode(bytes));
   CHECK(again.encode() == bytes);

@@ -84,7 +84,8 @@ TEST(log_readers_see_whole_batches_of_the_right_offsets) {
         ::sched_yield();
         continue;
       }
-      const int64_t offset = start + static_cast<int64_t>(random() % static_cast<uint64_t>(end - start));
+      const int64_t offset =
+          start + static_cast<int64_t>(random() % static_cast<uint64_t>(end - start));
       const LocateResult located =
           f.log->locate(offset, 1 + static_cast<int64_t>(random() % 5'000), end, true);
       if (located.error != 0) {
@@ -108,7 +109,8 @@ TEST(log_readers_see_whole_batches_of_the_right_offsets) {
   for (int i = 0; i < kBatches; ++i) {
     std::vector<std::vector<uint8_t>> batches;
     for (size_t n = 1 + random() % 3; n > 0; --n) {
-      batches.push_back(test::simple_batch(1 + static_cast<int32_t>(random() % 3), 1'000'000 + i, random() % 600));
+      batches.push_back(test::simple_batch(1 + static_cast<int32_t>(random() % 3), 1'000'000 + i,
+                                           random() % 600));
     }
     for (auto& batch : batches) CHECK(f.stage(batch).error == 0);
     CHECK(f.log->commit().committed == batches.size());
