@@ -67,6 +67,7 @@ function logOptions(directory: string): LogOpenOptions {
     timestampBeforeMaxMs: Number.MAX_SAFE_INTEGER,
     timestampAfterMaxMs: Number.MAX_SAFE_INTEGER,
     compression: -1,
+    compressionLevel: null,
     retentionMs: -1,
     retentionBytes: -1,
     compacted: false,
