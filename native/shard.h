@@ -162,7 +162,7 @@ class Shard : public std::enable_shared_from_this<Shard> {
   bool sender_waits_ = false;
   uv_async_t* async_ = nullptr;
   std::atomic<bool> attached_{false};
-  bool direct_ = false;
+  std::atomic<bool> direct_{false};
 
   // Owner thread.
   std::vector<ShardRecord> batch_;
