@@ -578,6 +578,56 @@ Napi::Value Produce(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), true);
 }
 
+/// openInternal(transport): a connection of this process itself, for `appendInternal`.
+Napi::Value OpenInternal(const Napi::CallbackInfo& info) {
+  BrokerTransport* broker = transport_of(info);
+  if (broker == nullptr || broker->closing) return Napi::Number::New(info.Env(), kGone);
+  return Napi::Number::New(info.Env(), static_cast<double>(broker->transport->open_internal()));
+}
+
+/// appendInternal(transport, connection, log, bytes, leaderEpoch, acks, nowMs): the sequence under
+/// which a RESULT event comes, -1 when the connection is gone, -12 without memory.
+Napi::Value AppendInternal(const Napi::CallbackInfo& info) {
+  // What a client's request would begin with: the slow lane asks for the version.
+  constexpr uint8_t kHead[8] = {0, 0, 0, 11, 0, 0, 0, 0};
+  BrokerTransport* broker = transport_of(info);
+  Connection* connection =
+      broker == nullptr ? nullptr
+                        : broker->transport->find(static_cast<uint64_t>(number(info[1])));
+  if (connection == nullptr) return Napi::Number::New(info.Env(), kGone);
+  const std::span<uint8_t> bytes = bytes_of(info[3]);
+  FrameBuffer frame = FramePool::instance().take(sizeof kHead + bytes.size());
+  if (frame.empty()) return Napi::Number::New(info.Env(), -ENOMEM);
+  std::memcpy(frame.data(), kHead, sizeof kHead);
+  std::memcpy(frame.data() + sizeof kHead, bytes.data(), bytes.size());
+  frame.grow_size(sizeof kHead + bytes.size());
+  Request* request = broker->transport->submit(connection, std::move(frame));
+  const auto sequence = static_cast<double>(request->sequence());
+  request->acks = static_cast<int16_t>(integer(info[5]));
+  request->results.assign(1, SliceResult{});
+  request->holes.assign(1, SliceHoles{});
+  request->slices_left.store(1, std::memory_order_relaxed);
+  request->hold_frame(1);
+  request->release_dispatcher();
+  std::vector<ShardRecord> records(1);
+  records[0].log = LogTable::instance().find(static_cast<uint64_t>(number(info[2])));
+  records[0].slice = Slice{request,
+                           0,
+                           static_cast<uint32_t>(sizeof kHead),
+                           static_cast<uint32_t>(bytes.size()),
+                           static_cast<int32_t>(integer(info[4])),
+                           integer(info[6])};
+  if (!records[0].log) {
+    Shard::fail_unposted(records[0].slice, *broker->events);
+  } else if (!broker->stalled.empty() || !broker->try_post(records)) {
+    broker->transport->stall(connection, 1);
+    broker->stalled.push_back({connection->id(), std::move(records)});
+  }
+  // Outside a turn nobody would look at the queue.
+  broker->events->wake();
+  return Napi::Number::New(info.Env(), sequence);
+}
+
 /// requestHead(transport, connection, sequence, out): the answer template of a produce request;
 /// bytes copied, -1 gone, -3 too small.
 Napi::Value RequestHead(const Napi::CallbackInfo& info) {
@@ -610,6 +660,16 @@ Napi::Value RequestResults(const Napi::CallbackInfo& info) {
     row += kRow;
   }
   return Napi::Number::New(info.Env(), static_cast<double>(request->results.size()));
+}
+
+/// takeResults(transport, connection, sequence, rows): the results of an internal request, as
+/// requestResults gives them, and the end of that request.
+Napi::Value TakeResults(const Napi::CallbackInfo& info) {
+  const Napi::Value count = RequestResults(info);
+  BrokerTransport* broker = transport_of(info);
+  RequestRef request(broker, info);
+  if (request) broker->transport->complete(request.request);
+  return count;
 }
 
 /// locate(transport, log, offset, maxBytes, limitOffset, minOneBatch): stages the region for the
@@ -1058,6 +1118,79 @@ Napi::Value FlushLog(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), true);
 }
 
+/// readLog(log, offset, maxBytes, limitOffset, callback): reads whole batches from `offset` on (at
+/// least one, below `limitOffset`) off this thread, then callback(error, bytes): a protocol error
+/// code, and the bytes or null. False when the log is gone.
+struct ReadWork {
+  uv_work_t work;
+  std::shared_ptr<ShardLog> log;
+  int64_t offset;
+  int64_t max_bytes;
+  int64_t limit_offset;
+  int16_t error = 0;
+  uint8_t* bytes = nullptr;
+  size_t size = 0;
+  Napi::FunctionReference callback;
+  AddonData* data;
+
+  void run() {
+    constexpr int16_t kStorageError = 56;
+    const LocateResult located = log->log->locate(offset, max_bytes, limit_offset, true);
+    error = located.error;
+    if (error != 0 || located.length == 0) return;
+    bytes = static_cast<uint8_t*>(std::malloc(static_cast<size_t>(located.length)));
+    if (bytes == nullptr) {
+      error = kStorageError;
+      return;
+    }
+    while (size < static_cast<size_t>(located.length)) {
+      const ssize_t n = ::pread(located.file->fd(), bytes + size,
+                                static_cast<size_t>(located.length) - size,
+                                located.position + static_cast<int64_t>(size));
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) {
+        error = kStorageError;
+        return;
+      }
+      size += static_cast<size_t>(n);
+    }
+  }
+};
+
+Napi::Value ReadLog(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<ShardLog> log = log_of(info);
+  if (!log) return Napi::Boolean::New(info.Env(), false);
+  AddonData* data = &data_of(info);
+  auto* read = new ReadWork{{}, log, integer(info[1]), integer(info[2]), integer(info[3]), 0, nullptr,
+                            0, Napi::Persistent(info[4].As<Napi::Function>()), data};
+  read->work.data = read;
+  ++data->closing;
+  uv_queue_work(
+      data->loop, &read->work, [](uv_work_t* work) { static_cast<ReadWork*>(work->data)->run(); },
+      [](uv_work_t* work, int) {
+        auto* self = static_cast<ReadWork*>(work->data);
+        AddonData* owner = self->data;
+        if (owner->cleaning || self->error != 0) {
+          std::free(self->bytes);
+          self->bytes = nullptr;
+        }
+        if (!owner->cleaning) {
+          Napi::Env env = self->callback.Env();
+          Napi::HandleScope scope(env);
+          Napi::Value bytes = env.Null();
+          if (self->bytes != nullptr) {
+            bytes = Napi::Buffer<uint8_t>::New(env, self->bytes, self->size,
+                                               [](Napi::Env, uint8_t* memory) { std::free(memory); });
+          }
+          self->callback.MakeCallback(env.Global(), {Napi::Number::New(env, self->error), bytes});
+        }
+        delete self;
+        --owner->closing;
+        finish_cleanup(owner);
+      });
+  return Napi::Boolean::New(info.Env(), true);
+}
+
 template <typename Add>
 void add_log_functions(const Add& add) {
   add("openLog", OpenLog);
@@ -1070,6 +1203,7 @@ void add_log_functions(const Add& add) {
   add("epochEndOffset", EpochEndOffset);
   add("epochOfOffset", EpochOfOffset);
   add("flushLog", FlushLog);
+  add("readLog", ReadLog);
 }
 
 void keep_data(Napi::Env, AddonData*) {}
@@ -1107,6 +1241,9 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   add("produce", Produce);
   add("requestHead", RequestHead);
   add("requestResults", RequestResults);
+  add("openInternal", OpenInternal);
+  add("appendInternal", AppendInternal);
+  add("takeResults", TakeResults);
   add("locate", Locate);
   add("readStaged", ReadStaged);
   add("clearStaged", ClearStaged);

@@ -344,7 +344,7 @@ bool Shard::record_result(Slice& slice, const SliceResult& result, EventQueue& m
   request->results[slice.index].ordinal = ordinal;
   if (result.error != 0) request->failed.store(true, std::memory_order_relaxed);
   if (request->slices_left.fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
-  if (!request->failed.load(std::memory_order_relaxed)) {
+  if (!request->internal && !request->failed.load(std::memory_order_relaxed)) {
     request->fill_holes();
     return true;
   }

@@ -71,13 +71,15 @@ void AttentionList::take(std::vector<Connection*>& out) {
 
 // --- Connection
 
-Connection::Connection(Transport* transport, uint64_t id, int fd, size_t frame_bytes_max)
+Connection::Connection(Transport* transport, uint64_t id, int fd, size_t frame_bytes_max,
+                       bool internal)
     : transport_(transport),
       attention_(transport->attention_),
       events_(transport->events_),
       limits_(transport->limits_),
       id_(id),
       fd_(fd),
+      internal_(internal),
       reader_(frame_bytes_max) {}
 
 Connection::~Connection() = default;
@@ -390,8 +392,9 @@ void Transport::accept_from(Listener* listener) {
   }
 }
 
-Connection* Transport::add_connection(int fd, int listener) {
-  auto* connection = new Connection(this, next_connection_++, fd, limits_.frame_bytes_max);
+Connection* Transport::add_connection(int fd, int listener, bool internal) {
+  auto* connection =
+      new Connection(this, next_connection_++, fd, limits_.frame_bytes_max, internal);
   connection->last_active_ms_ = connection->last_progress_ms_ =
       static_cast<int64_t>(uv_now(loop_));
   connections_.emplace(connection->id_, connection);
@@ -406,6 +409,23 @@ Connection* Transport::add_connection(int fd, int listener) {
 }
 
 uint64_t Transport::attach() { return add_connection(-1, 0)->id_; }
+
+uint64_t Transport::open_internal() {
+  ++internal_connections_;
+  return add_connection(-1, 0, true)->id_;
+}
+
+Request* Transport::submit(Connection* connection, FrameBuffer frame) {
+  connection->inflight_bytes_.fetch_add(static_cast<int64_t>(frame.size()),
+                                        std::memory_order_relaxed);
+  auto* request = new Request(connection, connection->next_sequence_++, std::move(frame));
+  request->internal = true;
+  request->answered = false;
+  request->ref();
+  std::lock_guard lock(connection->mutex_);
+  connection->slots_.push_back(request);
+  return request;
+}
 
 Connection* Transport::find(uint64_t connection) {
   const auto found = connections_.find(connection);
@@ -764,6 +784,7 @@ void Transport::close_now(Connection* connection, CloseReason reason, int error)
   }
   for (Request* request : slots) request->unref();
   connections_.erase(connection->id_);
+  if (connection->internal_) --internal_connections_;
   events_->post(EventKind::kClosed, static_cast<double>(connection->id_),
                 static_cast<int>(reason), error);
   if (connection->poll_ == nullptr) {
@@ -786,7 +807,8 @@ void Transport::close_now(Connection* connection, CloseReason reason, int error)
 }
 
 void Transport::handle_closed() {
-  if (stopping_ && !drained_told_ && connections_.empty() && open_handles_ == 0) {
+  if (stopping_ && !drained_told_ && connections_.size() == internal_connections_ &&
+      open_handles_ == 0) {
     drained_told_ = true;
     events_->post(EventKind::kDrained);
   }
@@ -829,6 +851,7 @@ void Transport::tick() {
   }
   std::vector<std::pair<Connection*, CloseReason>> late;
   for (const auto& [id, connection] : connections_) {
+    if (connection->internal_) continue;
     bool waiting = false;  // A slot whose answer is still being made: not the client's delay.
     {
       std::lock_guard lock(connection->mutex_);
@@ -852,6 +875,7 @@ void Transport::stop() {
   std::vector<Connection*> all;
   for (const auto& [id, connection] : connections_) all.push_back(connection);
   for (Connection* connection : all) {
+    if (connection->internal_) continue;
     connection->reading_stopped_ = true;
     bool empty;
     {

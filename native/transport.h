@@ -89,7 +89,7 @@ class Connection final : private FrameSink {
 
  private:
   friend class Transport;
-  Connection(Transport* transport, uint64_t id, int fd, size_t frame_bytes_max);
+  Connection(Transport* transport, uint64_t id, int fd, size_t frame_bytes_max, bool internal);
   ~Connection();
 
   bool on_frame(FrameBuffer frame) override;
@@ -105,6 +105,7 @@ class Connection final : private FrameSink {
   const TransportLimits limits_;
   const uint64_t id_;
   const int fd_;  // -1: piped, fed and pulled by JavaScript.
+  const bool internal_;  // No peer: requests are submitted by this process.
 
   std::atomic<int32_t> references_{1};
 
@@ -153,6 +154,11 @@ class Transport {
 
   /// A connection without a socket of ours (see `feed` and `pull`).
   uint64_t attach();
+  /// A connection without a peer: its requests come in by `submit`, and their results go to
+  /// JavaScript. It does not count for `stop` and is never idle.
+  uint64_t open_internal();
+  /// Queues a request of an internal connection; with a reference for the caller.
+  Request* submit(Connection* connection, FrameBuffer frame);
   /// Bytes that came in on an attached connection. False when it is unknown.
   bool feed(uint64_t connection, std::span<const uint8_t> bytes);
   /// True when an attached connection wants no more input for now; an OUTPUT event tells when to
@@ -200,7 +206,7 @@ class Transport {
   };
 
   void accept_from(Listener* listener);
-  Connection* add_connection(int fd, int listener);
+  Connection* add_connection(int fd, int listener, bool internal = false);
   void on_readable(Connection* connection);
   void after_status(Connection* connection, FrameReader::Status status);
   void look_at(Connection* connection);
@@ -228,6 +234,7 @@ class Transport {
   uint64_t next_connection_ = 1;
   int next_listener_ = 1;
   int open_handles_ = 0;
+  size_t internal_connections_ = 0;
   bool in_turn_ = false;
   bool stopping_ = false;
   bool drained_told_ = false;

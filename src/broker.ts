@@ -9,6 +9,7 @@ import type { ClusterRegistry } from './registry/cluster-registry.ts'
 import { type AdoptedTopic, planAdoption } from './registry/embedded/adoption.ts'
 import { openEmbeddedRegistry } from './registry/embedded/embedded-registry.ts'
 import { FetchPurgatory } from './replica/delayed-fetch.ts'
+import { createInternalLog } from './replica/internal-log.ts'
 import { ReplicaManager } from './replica/replica-manager.ts'
 import { createApis } from './server/apis.ts'
 import { ConversionPool } from './shard/conversion-pool.ts'
@@ -161,6 +162,7 @@ export class Broker {
       registry,
       metadata,
       replicas,
+      internalLog: createInternalLog({ replicas, connection: transport.openInternal(), clock }),
       purgatory,
       timers: this.#timers,
       conversions: this.#conversions,

@@ -130,6 +130,20 @@ export interface Addon {
   ): boolean
   requestHead(transport: number, connection: number, sequence: number, out: Uint8Array): number
   requestResults(transport: number, connection: number, sequence: number, out: Float64Array): number
+  /** A connection of this process itself. */
+  openInternal(transport: number): number
+  /** The sequence of the RESULT event that follows, or a negative number. */
+  appendInternal(
+    transport: number,
+    connection: number,
+    log: number,
+    bytes: Uint8Array,
+    leaderEpoch: number,
+    acks: number,
+    nowMs: number,
+  ): number
+  /** What `requestResults` gives, and the end of an internal request. */
+  takeResults(transport: number, connection: number, sequence: number, out: Float64Array): number
   /** Bytes staged, or -(1000 + protocol error code). */
   locate(
     transport: number,
@@ -179,6 +193,14 @@ export interface Addon {
   epochEndOffset(log: number, epoch: number): [number, number]
   epochOfOffset(log: number, offset: number): number
   flushLog(log: number, done: (errno: number) => void): boolean
+  /** Whole batches from `offset` on, below `limitOffset`, read by another thread. */
+  readLog(
+    log: number,
+    offset: number,
+    maxBytes: number,
+    limitOffset: number,
+    done: (errorCode: number, bytes: Buffer | null) => void,
+  ): boolean
 }
 
 const require = createRequire(import.meta.url)

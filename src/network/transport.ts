@@ -10,6 +10,7 @@ import { closeReasons, EVENT_WIDTH, EventKind } from '../native/events.ts'
 import { errnoName } from '../util/errno.ts'
 import type { Logger } from '../util/logger.ts'
 import { Connection } from './connection.ts'
+import { InternalConnection } from './internal-connection.ts'
 import { type Frame, ProtocolViolation, type RequestHandler } from './request-handler.ts'
 
 const ROWS = 1024
@@ -36,6 +37,7 @@ export class Transport {
   readonly #listeners = new Map<number, string>()
   readonly #perIp = new Map<string, number>()
   readonly #piped = new Map<number, () => void>()
+  readonly #internal = new Map<number, InternalConnection>()
   readonly #limits: ConnectionLimits
   readonly #logger: Logger
   #events: TransportEvents | null = null
@@ -128,6 +130,13 @@ export class Transport {
     return connection
   }
 
+  /** For appends of the broker itself. */
+  openInternal(): InternalConnection {
+    const connection = new InternalConnection(this.id)
+    this.#internal.set(connection.id, connection)
+    return connection
+  }
+
   /** Stops reading; resolves when the answers of everything in flight are out. */
   async stop(): Promise<void> {
     const drained = new Promise<void>((resolve) => {
@@ -140,6 +149,8 @@ export class Transport {
   destroy(): void {
     addon.closeTransport(this.id)
     for (const connection of this.#connections.values()) this.#forget(connection)
+    for (const connection of this.#internal.values()) connection.closed()
+    this.#internal.clear()
   }
 
   #deliver(count: number): void {
@@ -174,6 +185,8 @@ export class Transport {
           const connection = this.#connections.get(a)
           if (connection !== undefined) {
             this.#events?.result(connection, b, rows[at + 3] as number)
+          } else {
+            this.#internal.get(a)?.completed(b)
           }
           break
         }

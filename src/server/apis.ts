@@ -17,6 +17,7 @@ import { OffsetForLeaderEpoch } from '../protocol/messages/offset-for-leader-epo
 import { Produce } from '../protocol/messages/produce.ts'
 import type { ClusterRegistry } from '../registry/cluster-registry.ts'
 import type { FetchPurgatory } from '../replica/delayed-fetch.ts'
+import type { InternalLog } from '../replica/internal-log.ts'
 import type { RecordConverter } from '../replica/record-converter.ts'
 import type { ReplicaManager } from '../replica/replica-manager.ts'
 import { ProducerIdManager } from '../transaction/producer-id-manager.ts'
@@ -42,6 +43,7 @@ export interface ApisOptions {
   readonly registry: ClusterRegistry
   readonly metadata: MetadataCache
   readonly replicas: ReplicaManager
+  readonly internalLog: InternalLog
   readonly purgatory: FetchPurgatory
   readonly timers: TimerQueue
   readonly conversions: RecordConverter
