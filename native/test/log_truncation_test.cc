@@ -477,6 +477,41 @@ TEST(log_agrees_with_a_model_through_random_truncations) {
   }
 }
 
+TEST(log_shows_nothing_above_the_limit_between_write_and_publication) {
+  TempDirectory folder;
+  static Rows rows;
+  static std::shared_ptr<PartitionLog> log;
+  static int looked;
+  rows = {};
+  looked = 0;
+  LogOpenOptions options = options_for(folder, rows);
+  options.config.segment_bytes = 200;
+  log = open_log(options);
+  log->set_leadership(0, 1);
+  append(*log, simple_batch(1));
+  log->set_high_watermark(1, 0);
+  // Two batches of which the second does not fit: the first is in its segment, but not published,
+  // while the files of the roll are opened.
+  std::vector<std::vector<uint8_t>> batches{simple_batch(1), simple_batch(1, 1'000'000, 100)};
+  for (auto& batch : batches) CHECK(log->stage(batch, {}).error == 0);
+  const FileOperations before = file_operations();
+  static int (*open_file)(const char*, int, mode_t);
+  open_file = before.open;
+  file_operations().open = [](const char* path, int flags, mode_t mode) {
+    if (rows.words[kSizeBytes] < log->size_bytes()) {
+      ++looked;
+      const LocateResult located = log->locate(0, 1 << 20, rows.words[kHighWatermark], true);
+      CHECK(located.error == 0 && located.length == rows.words[kSizeBytes]);
+    }
+    return open_file(path, flags, mode);
+  };
+  CHECK(log->commit().committed == 2);
+  file_operations() = before;
+  CHECK(looked > 0);
+  CHECK(log->segment_count() == 2);
+  log.reset();
+}
+
 TEST(log_readers_see_whole_batches_below_their_limit_while_it_changes) {
   TempDirectory folder;
   Rows rows;
