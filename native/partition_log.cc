@@ -714,7 +714,9 @@ StageResult PartitionLog::stage(std::span<uint8_t> records, const StageOptions& 
     return refuse(kInvalidRecord);
   }
   const bool recompress = config_.compression >= 0 && config_.compression != header.compression();
-  if (!options.validated && (header.compression() != 0 || recompress)) {
+  // What a producer says of append time is refused or taken back there, as in Apache Kafka.
+  const bool says_append_time = header.is_log_append_time() && !options.from_coordinator;
+  if (!options.validated && (header.compression() != 0 || recompress || says_append_time)) {
     StageResult slow;
     slow.needs_slow_lane = true;
     return slow;

@@ -185,6 +185,20 @@ TEST(log_starts_anew_at_any_offset) {
   }
 }
 
+TEST(log_leaves_append_time_that_a_producer_claims_to_the_slow_lane) {
+  TempDirectory folder;
+  Rows rows;
+  auto log = open_log(options_for(folder, rows));
+  BatchSpec spec;
+  spec.attributes = kLogAppendTimeBit;
+  auto batch = make_batch(spec);
+  const auto untouched = batch;
+  const StageResult staged = log->stage(batch, {});
+  CHECK(staged.needs_slow_lane && staged.error == 0);
+  CHECK(batch == untouched);
+  CHECK(log->commit().committed == 0);
+}
+
 TEST(log_refuses_to_truncate_under_what_is_staged) {
   TempDirectory folder;
   Rows rows;
