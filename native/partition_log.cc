@@ -363,8 +363,7 @@ int PartitionLog::scan_segment(size_t index, RecoveryReport* report, bool* cut) 
     }
     if (check == BatchCheck::kBadMagic) {
       bool old = false;
-      const int failed =
-          find_old_message(*segment.file, position, segment.size - position, &old);
+      const int failed = find_old_message(*segment.file, position, segment.size - position, &old);
       if (failed != 0) return failed;
       if (old) {
         // Sound records, if not for this log to read, are not a tail to cut off.
@@ -511,8 +510,7 @@ int PartitionLog::load_index(Segment& segment) const {
   if (error == EBADMSG) {
     error = rebuild_index(loaded);
     if (error == 0 && loaded.max_timestamp >= 0 &&
-        (loaded.time_index.empty() ||
-         loaded.time_index.back().timestamp < loaded.max_timestamp)) {
+        (loaded.time_index.empty() || loaded.time_index.back().timestamp < loaded.max_timestamp)) {
       loaded.time_index.push_back(
           {loaded.max_timestamp,
            static_cast<int32_t>(loaded.max_timestamp_offset - loaded.base_offset)});
@@ -708,7 +706,8 @@ StageResult PartitionLog::stage(std::span<uint8_t> records, const StageOptions& 
       (header.is_control() && !options.from_coordinator)) {
     return refuse(kInvalidRecord);
   }
-  if (header.is_transactional() && !options.from_coordinator) return refuse(kTransactionalIdAuthorizationFailed);
+  if (header.is_transactional() && !options.from_coordinator)
+    return refuse(kTransactionalIdAuthorizationFailed);
   if (header.producer_id >= 0 && !header.is_control() &&
       (header.base_sequence < 0 || header.producer_epoch < 0)) {
     return refuse(kInvalidRecord);
@@ -815,10 +814,9 @@ void PartitionLog::note_batch(Segment& segment, int64_t interval, int64_t positi
     segment.max_timestamp_offset = last_offset;
   }
   if (segment.bytes_since_index > interval) {
-    segment.index.push_back({static_cast<int32_t>(last_offset - segment.base_offset),
-                             static_cast<int32_t>(position)});
-    const auto relative =
-        static_cast<int32_t>(segment.max_timestamp_offset - segment.base_offset);
+    segment.index.push_back(
+        {static_cast<int32_t>(last_offset - segment.base_offset), static_cast<int32_t>(position)});
+    const auto relative = static_cast<int32_t>(segment.max_timestamp_offset - segment.base_offset);
     if (segment.max_timestamp >= 0 &&
         (segment.time_index.empty() ||
          segment.max_timestamp > segment.time_index.back().timestamp)) {
@@ -915,7 +913,8 @@ CommitResult PartitionLog::commit() {
         pending = 0;
         // Behind a gap that is too wide for relative offsets the segment begins at the batch.
         const bool wide = batch.last_offset - batch.offset_before > INT32_MAX;
-        error = roll_at(wide ? batch.base_offset : batch.offset_before, batch.producer_mark, batch.now_ms);
+        error = roll_at(wide ? batch.base_offset : batch.offset_before, batch.producer_mark,
+                        batch.now_ms);
       }
     }
     pending += static_cast<int64_t>(batch.bytes.size());
@@ -1237,7 +1236,7 @@ TimestampResult PartitionLog::max_timestamp() {
 
 int64_t PartitionLog::largest_timestamp(Segment& segment) {
   if (segment.max_timestamp >= 0) return segment.max_timestamp;
-  struct stat status{};
+  struct stat status {};
   if (::fstat(segment.file->fd(), &status) != 0) return -1;
   return static_cast<int64_t>(status.st_mtim.tv_sec) * 1000 + status.st_mtim.tv_nsec / 1000000;
 }

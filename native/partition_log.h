@@ -70,7 +70,7 @@ struct RecoveryReport {
 struct StageOptions {
   int32_t leader_epoch = -1;  // Negative: not checked.
   int64_t now_ms = 0;
-  bool validated = false;  // The slow lane has looked inside already.
+  bool validated = false;         // The slow lane has looked inside already.
   bool from_coordinator = false;  // May write control and transactional batches.
 };
 
@@ -243,7 +243,7 @@ class PartitionLog {
     bool dirty = false;
   };
   struct StagedBatch {
-    std::span<uint8_t> bytes;  // Empty for a duplicate.
+    std::span<uint8_t> bytes;   // Empty for a duplicate.
     int64_t offset_before = 0;  // The log end that an undo restores.
     int64_t base_offset = 0;
     int64_t last_offset = 0;

@@ -87,8 +87,8 @@ void SegmentFile::preallocate(int64_t begin, int64_t end) {
 
 int replace_file(const std::string& path, std::span<const uint8_t> content) {
   const std::string temporary = path + ".tmp";
-  const int fd = file_operations().open(temporary.c_str(),
-                                        O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  const int fd =
+      file_operations().open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) return errno;
   int error = 0;
   size_t done = 0;

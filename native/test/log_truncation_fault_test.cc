@@ -36,7 +36,9 @@ class NthCallFails {
     operations.pread = [](int fd, void* to, size_t bytes, off_t at) -> ssize_t {
       return due() ? -1 : usual.pread(fd, to, bytes, at);
     };
-    operations.ftruncate = [](int fd, off_t size) { return due() ? -1 : usual.ftruncate(fd, size); };
+    operations.ftruncate = [](int fd, off_t size) {
+      return due() ? -1 : usual.ftruncate(fd, size);
+    };
     operations.fdatasync = [](int fd) { return due() ? -1 : usual.fdatasync(fd); };
     operations.fsync = [](int fd) { return due() ? -1 : usual.fsync(fd); };
     operations.open = [](const char* path, int flags, mode_t mode) {

@@ -441,7 +441,8 @@ TEST(log_agrees_with_a_model_through_random_truncations) {
           end = staged.last_offset + 1;
         }
         CHECK(log->commit().error == 0);
-        for (const auto& batch : batches) model[read_batch_header(batch.data()).base_offset] = batch;
+        for (const auto& batch : batches)
+          model[read_batch_header(batch.data()).base_offset] = batch;
       } else if (kind < 14) {
         const int64_t target = start + below(static_cast<uint32_t>(end - start + 1));
         const int64_t floor = log->segments().front().base_offset;
