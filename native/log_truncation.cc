@@ -36,6 +36,7 @@ StageResult PartitionLog::stage_as_follower(std::span<uint8_t> records, int64_t 
     expected = header.last_offset() + 1;
     whole += static_cast<size_t>(header.size);
   }
+  size_t batches = 0;
   for (size_t at = 0; at < whole;) {
     const BatchHeader header = read_batch_header(records.data() + at);
     StagedBatch batch;
@@ -51,7 +52,9 @@ StageResult PartitionLog::stage_as_follower(std::span<uint8_t> records, int64_t 
     staged_.push_back(batch);
     next_offset_ = batch.last_offset + 1;
     at += static_cast<size_t>(header.size);
+    ++batches;
   }
+  result.batches = batches;
   return result;
 }
 

@@ -955,6 +955,14 @@ void PartitionLog::set_high_watermark(int64_t offset, int32_t epoch) {
   publish(kLastStable, published(kHighWatermark));
 }
 
+void PartitionLog::follow_high_watermark(int64_t offset) {
+  if (leader_epoch_ >= 0) return;
+  const int64_t known = std::min(offset, published(kLogEnd));
+  if (known <= high_watermark()) return;
+  publish(kHighWatermark, known);
+  publish(kLastStable, known);
+}
+
 /// A segment that gets no more batches ends its time index with its largest time: who opens it
 /// later takes it from there.
 void PartitionLog::end_time_index(Segment& segment) {

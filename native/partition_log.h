@@ -78,6 +78,7 @@ struct StageResult {
   int16_t error = 0;  // A Kafka error code.
   bool needs_slow_lane = false;
   bool duplicate = false;  // Of a batch in the log, or staged: nothing will be written.
+  size_t batches = 1;      // How many `commit` counts for it.
   int32_t record_index = -1;
   int64_t base_offset = -1;
   int64_t last_offset = -1;
@@ -87,7 +88,7 @@ struct StageResult {
 
 struct CommitResult {
   int error = 0;         // An errno value.
-  size_t committed = 0;  // How many of the staged slices are in the log, in order.
+  size_t committed = 0;  // How many of the staged batches are in the log, in order.
 };
 
 struct LocateResult {
@@ -157,6 +158,8 @@ class PartitionLog {
   /// watermark is the log end.
   void set_leadership(int32_t epoch, int32_t followers);
   void set_high_watermark(int64_t offset, int32_t epoch);
+  /// What the leader that is followed says, as far as this log reaches.
+  void follow_high_watermark(int64_t offset);
   /// Notes, durably, that a leader epoch begins at `start_offset`. 0 or an errno.
   int assign_epoch(int32_t epoch, int64_t start_offset);
 

@@ -131,6 +131,33 @@ export interface Addon {
   ): boolean
   requestHead(transport: number, connection: number, sequence: number, out: Uint8Array): number
   requestResults(transport: number, connection: number, sequence: number, out: Float64Array): number
+  /** To another broker: OPENED with listener -1 or CLOSED follows. */
+  connect(transport: number, address: string, port: number): number
+  send(
+    transport: number,
+    connection: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean
+  /** An answer to a Fetch without record payloads; results as of `readProduceHead`. */
+  readFetchHead(
+    transport: number,
+    connection: number,
+    sequence: number,
+    out: Uint8Array,
+    version: number,
+  ): number
+  /** An answer on an outbound connection is read. */
+  dropFrame(transport: number, connection: number, sequence: number): void
+  /** Appends the records of a Fetch answer as a follower; a RESULT event follows. */
+  appendFetched(
+    transport: number,
+    connection: number,
+    sequence: number,
+    slices: Float64Array,
+    count: number,
+  ): boolean
   /** A connection of this process itself. */
   openInternal(transport: number): number
   /** The sequence of the RESULT event that follows, or a negative number. */
