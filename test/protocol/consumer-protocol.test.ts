@@ -12,10 +12,12 @@ import {
 import { MalformedMessageError } from '../../src/protocol/message-reader.ts'
 
 const topicPartitions = fc.array(
-  fc.record({
-    topic: fc.string({ maxLength: 20 }),
-    partitions: fc.array(fc.integer({ min: 0, max: 2 ** 31 - 1 }), { maxLength: 5 }),
-  }),
+  fc
+    .tuple(
+      fc.string({ maxLength: 20 }),
+      fc.array(fc.integer({ min: 0, max: 2 ** 31 - 1 }), { maxLength: 5 }),
+    )
+    .map(([topic, partitions]) => ({ topic, partitions })),
   { maxLength: 5 },
 )
 const userData = fc.option(fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes)))
