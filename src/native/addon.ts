@@ -1,4 +1,5 @@
 /** The one door to the C++ add-on: loads it and gives its functions types. */
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
 /** Limits of a transport; all numbers are bytes, counts or milliseconds as the names say. */
@@ -205,4 +206,8 @@ export interface Addon {
 
 const require = createRequire(import.meta.url)
 
-export const addon: Addon = require('../../../build/Release/shardlog.node')
+/** Built here, or what came with the package. */
+const built = '../../../build/Release/shardlog.node'
+const prebuilt = `../../../prebuilds/${process.platform}-${process.arch}/shardlog.node`
+
+export const addon: Addon = require(existsSync(new URL(built, import.meta.url)) ? built : prebuilt)
