@@ -1,0 +1,32 @@
+/**
+ * The table of tools: what `bin/`, the front door `shardlog`, completion and `shardlog tools link`
+ * know. Loading a tool is left to whoever runs it.
+ */
+import type { Tool } from './kit/tool.ts'
+
+export type ToolGroup = 'topics and records' | 'groups' | 'cluster' | 'measuring' | 'files' | '0.8'
+
+export interface ToolEntry {
+  /** Apache's name without `.sh`; the name of the file in `bin/`. */
+  readonly name: string
+  /** After `shardlog`, such as `topics`. */
+  readonly command: string
+  readonly summary: string
+  readonly group: ToolGroup
+  /** Main classes that `kafka-run-class` takes for it. */
+  readonly classes: readonly string[]
+  readonly load: () => Promise<Tool>
+}
+
+export const TOOLS: readonly ToolEntry[] = []
+
+/** The entry of a tool by Apache's name, with or without `.sh`, or by its command. */
+export function findTool(name: string): ToolEntry | undefined {
+  const plain = name.replace(/\.sh$/, '')
+  return TOOLS.find((tool) => tool.name === plain || tool.command === plain)
+}
+
+/** The entry that runs a main class of Apache Kafka, named in full. */
+export function findToolByClass(className: string): ToolEntry | undefined {
+  return TOOLS.find((tool) => tool.classes.includes(className))
+}
