@@ -17,6 +17,7 @@
 #include "crc32c.h"
 #include "directory_lock.h"
 #include "event_queue.h"
+#include "fetch_layout.h"
 #include "produce_layout.h"
 #include "shard.h"
 #include "transport.h"
@@ -515,11 +516,11 @@ Napi::Value RespondRegions(const Napi::CallbackInfo& info) {
 }
 
 /// produce(transport, connection, sequence, acks, template, start, end, slices, count): posts the
-/// slices (rows of 10: log, position, length, leader epoch, wall clock ms, ordinal, holes of error,
-/// base offset, append time, log start) to their shards, all or none. False when the request is
+/// slices (rows of 11: log, position, length, leader epoch, wall clock ms, ordinal, holes of error,
+/// base offset, append time, log start, and the deadline in wall clock ms) to their shards, all or none. False when the request is
 /// gone or a row is out of the frame.
 Napi::Value Produce(const Napi::CallbackInfo& info) {
-  constexpr size_t kRow = 10;
+  constexpr size_t kRow = 11;
   BrokerTransport* broker = transport_of(info);
   RequestRef request(broker, info);
   if (!request || !request->results.empty()) return Napi::Boolean::New(info.Env(), false);
@@ -560,7 +561,8 @@ Napi::Value Produce(const Napi::CallbackInfo& info) {
                          static_cast<uint32_t>(row[1]),
                          static_cast<uint32_t>(row[2]),
                          static_cast<int32_t>(row[3]),
-                         static_cast<int64_t>(row[4])};
+                         static_cast<int64_t>(row[4]),
+                         static_cast<int64_t>(row[10])};
     if (record.log) {
       records.push_back(std::move(record));
     } else {
@@ -575,6 +577,116 @@ Napi::Value Produce(const Napi::CallbackInfo& info) {
     broker->transport->stall(connection, 1);
     broker->stalled.push_back({connection->id(), std::move(records)});
   }
+  return Napi::Boolean::New(info.Env(), true);
+}
+
+/// connect(transport, address, port): a connection to another broker, or -errno. OPENED with
+/// listener -1 or CLOSED follows.
+Napi::Value Connect(const Napi::CallbackInfo& info) {
+  BrokerTransport* broker = transport_of(info);
+  if (broker == nullptr || broker->closing) return Napi::Number::New(info.Env(), -EBADF);
+  const Transport::ConnectResult connected = broker->transport->connect(
+      info[1].As<Napi::String>().Utf8Value(), static_cast<int>(integer(info[2])));
+  return Napi::Number::New(info.Env(), connected.error != 0
+                                           ? -connected.error
+                                           : static_cast<double>(connected.connection));
+}
+
+/// send(transport, connection, bytes, start, end): a request on an outbound connection; false when
+/// that is gone.
+Napi::Value Send(const Napi::CallbackInfo& info) {
+  BrokerTransport* broker = transport_of(info);
+  Connection* connection =
+      broker == nullptr ? nullptr
+                        : broker->transport->find(static_cast<uint64_t>(number(info[1])));
+  const std::span<uint8_t> bytes = bytes_of(info[2]);
+  const auto start = static_cast<size_t>(integer(info[3]));
+  const auto end = static_cast<size_t>(integer(info[4]));
+  if (connection == nullptr || start > end || end > bytes.size()) {
+    return Napi::Boolean::New(info.Env(), false);
+  }
+  broker->transport->send(connection, bytes.subspan(start, end - start));
+  return Napi::Boolean::New(info.Env(), true);
+}
+
+/// readFetchHead(transport, connection, sequence, out, version): an answer to a Fetch of ours
+/// without record payloads; as readProduceHead.
+Napi::Value ReadFetchHead(const Napi::CallbackInfo& info) {
+  RequestRef request(transport_of(info), info);
+  if (!request) return Napi::Number::New(info.Env(), kGone);
+  const FrameBuffer& frame = request->frame();
+  const int64_t n = copy_fetch_head({frame.data(), frame.size()},
+                                    static_cast<int>(integer(info[4])), bytes_of(info[3]));
+  if (n == kTooSmall) return Napi::Number::New(info.Env(), kRoom);
+  return Napi::Number::New(info.Env(), n == kMalformed ? kBad : static_cast<double>(n));
+}
+
+/// dropFrame(transport, connection, sequence): an answer on an outbound connection is read.
+Napi::Value DropFrame(const Napi::CallbackInfo& info) {
+  BrokerTransport* broker = transport_of(info);
+  RequestRef request(broker, info);
+  if (request && request->received) broker->transport->drop_received(request.request);
+  return info.Env().Undefined();
+}
+
+/// appendFetched(transport, connection, sequence, slices, count): appends the records of a Fetch
+/// answer as a follower; a RESULT event follows. `slices` are rows of 6: log, position and length
+/// of the records in the frame, leader epoch, wall clock (ms), the leader's high watermark.
+Napi::Value AppendFetched(const Napi::CallbackInfo& info) {
+  constexpr size_t kRow = 6;
+  BrokerTransport* broker = transport_of(info);
+  RequestRef request(broker, info);
+  if (!request || !request->received || !request->results.empty()) {
+    return Napi::Boolean::New(info.Env(), false);
+  }
+  auto slices = info[3].As<Napi::Float64Array>();
+  const auto count = static_cast<size_t>(integer(info[4]));
+  if (count == 0 || count * kRow > slices.ElementLength()) {
+    return Napi::Boolean::New(info.Env(), false);
+  }
+  const double* row = slices.Data();
+  const auto frame_bytes = static_cast<double>(request->frame().size());
+  for (size_t i = 0; i < count; ++i) {
+    const double position = row[i * kRow + 1];
+    const double length = row[i * kRow + 2];
+    if (position < 0 || length < 0 || position + length > frame_bytes) {
+      return Napi::Boolean::New(info.Env(), false);
+    }
+  }
+  Request* raw = request.request;
+  raw->acks = 1;
+  raw->results.assign(count, SliceResult{});
+  raw->holes.assign(count, SliceHoles{});
+  raw->slices_left.store(static_cast<int32_t>(count), std::memory_order_relaxed);
+  raw->hold_frame(static_cast<int>(count));
+  std::vector<ShardRecord> records;
+  std::vector<Slice> lost;
+  for (size_t i = 0; i < count; ++i, row += kRow) {
+    raw->results[i].ordinal = static_cast<int32_t>(i);
+    raw->ref();
+    ShardRecord record;
+    record.log = LogTable::instance().find(static_cast<uint64_t>(row[0]));
+    record.slice = Slice{raw,
+                         static_cast<uint32_t>(i),
+                         static_cast<uint32_t>(row[1]),
+                         static_cast<uint32_t>(row[2]),
+                         static_cast<int32_t>(row[3]),
+                         static_cast<int64_t>(row[4])};
+    record.slice.is_follower = true;
+    record.slice.high_watermark = static_cast<int64_t>(row[5]);
+    if (record.log) {
+      records.push_back(std::move(record));
+    } else {
+      lost.push_back(record.slice);
+    }
+  }
+  raw->release_dispatcher();
+  for (Slice& slice : lost) Shard::fail_unposted(slice, *broker->events);
+  if (!records.empty() && (!broker->stalled.empty() || !broker->try_post(records))) {
+    broker->transport->stall(raw->connection(), 1);
+    broker->stalled.push_back({raw->connection()->id(), std::move(records)});
+  }
+  broker->events->wake();
   return Napi::Boolean::New(info.Env(), true);
 }
 
@@ -668,7 +780,11 @@ Napi::Value TakeResults(const Napi::CallbackInfo& info) {
   const Napi::Value count = RequestResults(info);
   BrokerTransport* broker = transport_of(info);
   RequestRef request(broker, info);
-  if (request) broker->transport->complete(request.request);
+  if (request && request->received) {
+    broker->transport->drop_received(request.request);
+  } else if (request) {
+    broker->transport->complete(request.request);
+  }
   return count;
 }
 
@@ -1241,6 +1357,11 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   add("produce", Produce);
   add("requestHead", RequestHead);
   add("requestResults", RequestResults);
+  add("connect", Connect);
+  add("send", Send);
+  add("readFetchHead", ReadFetchHead);
+  add("dropFrame", DropFrame);
+  add("appendFetched", AppendFetched);
   add("openInternal", OpenInternal);
   add("appendInternal", AppendInternal);
   add("takeResults", TakeResults);

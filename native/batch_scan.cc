@@ -96,26 +96,29 @@ RecordCheck check_records(std::span<const uint8_t> batch, const BatchHeader& hea
   RecordCheck check;
   for (int32_t i = 0; i < header.record_count; ++i) {
     RecordPlace place;
-    if (!read_record_head(&at, end, &place)) return {RecordCheck::Kind::kMalformed, i, -1};
+    const uint8_t* field = at;
+    if (!read_record_head(&field, end, &place)) return {RecordCheck::Kind::kMalformed, i, -1};
     if (place.offset_delta != i) return {RecordCheck::Kind::kBadOffset, i, -1};
     int32_t key_length;
     int32_t value_length;
-    if (!skip_field(&at, place.end, true, &key_length) ||
-        !skip_field(&at, place.end, true, &value_length)) {
+    if (!skip_field(&field, place.end, true, &key_length) ||
+        !skip_field(&field, place.end, true, &value_length)) {
       return {RecordCheck::Kind::kMalformed, i, -1};
     }
     int32_t headers;
-    if (!read_varint(&at, place.end, &headers) || headers < 0) {
+    if (!read_varint(&field, place.end, &headers) || headers < 0) {
       return {RecordCheck::Kind::kMalformed, i, -1};
     }
     for (int32_t h = 0; h < headers; ++h) {
       int32_t length;
-      if (!skip_field(&at, place.end, false, &length) ||
-          !skip_field(&at, place.end, true, &length)) {
+      if (!skip_field(&field, place.end, false, &length) ||
+          !skip_field(&field, place.end, true, &length)) {
         return {RecordCheck::Kind::kMalformed, i, -1};
       }
     }
-    if (at != place.end) return {RecordCheck::Kind::kMalformed, i, -1};
+    if (field != place.end) return {RecordCheck::Kind::kMalformed, i, -1};
+    // By the record's own length: the next one need not wait for the fields of this one.
+    at = place.end;
     if (rules.key_required && key_length < 0) return {RecordCheck::Kind::kNoKey, i, -1};
     const int64_t timestamp = record_timestamp(header, place);
     if (timestamp > check.max_timestamp) check.max_timestamp = timestamp;

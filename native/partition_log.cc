@@ -15,6 +15,7 @@
 
 #include "big_endian.h"
 #include "crc32c.h"
+#include "log_recovery.h"
 
 namespace shardlog {
 namespace {
@@ -34,6 +35,9 @@ constexpr int64_t kFirstStep = 64 << 10;
 constexpr int64_t kLargestStep = 16 << 20;
 constexpr size_t kScanBytes = 1 << 20;
 constexpr size_t kLookupBytes = 8 << 10;
+// A longer segment without index entries has its batches looked at.
+constexpr int64_t kUnindexedBytes = 16 << 10;
+constexpr int64_t kDefaultIndexInterval = 4096;
 // What was appended last is in the page cache: not worth a probe.
 constexpr int64_t kHotTailBytes = 8 << 20;
 constexpr int64_t kProbeEveryBytes = 128 << 10;
@@ -62,22 +66,6 @@ bool is_cached(int fd, int64_t position, int64_t length) {
     if (at == last) return true;
     if (length <= 2 * kProbeEveryBytes) at = std::max(at, last - kProbeEveryBytes);
   }
-}
-
-bool parse_base_offset(const char* name, const char* suffix, int64_t* base_offset) {
-  const size_t length = std::strlen(name);
-  const size_t suffix_length = std::strlen(suffix);
-  if (length != 20 + suffix_length || std::strcmp(name + 20, suffix) != 0) return false;
-  int64_t value = 0;
-  for (size_t i = 0; i < 20; ++i) {
-    if (name[i] < '0' || name[i] > '9') return false;
-    if (__builtin_mul_overflow(value, 10, &value) ||
-        __builtin_add_overflow(value, name[i] - '0', &value)) {
-      return false;
-    }
-  }
-  *base_offset = value;
-  return true;
 }
 
 /// Whether a header from the disk can be a batch of a segment with `left` bytes from its place on.
@@ -230,30 +218,27 @@ int PartitionLog::open_segment(int64_t base_offset, bool create, int64_t now_ms)
 }
 
 int PartitionLog::load_segments(RecoveryReport* report) {
+  if (const int error = finish_interrupted_changes(directory_); error != 0) return error;
   DIR* directory = ::opendir(directory_.c_str());
   if (directory == nullptr) return errno;
   std::vector<int64_t> bases;
   std::vector<int64_t> indexes;
-  std::vector<std::string> rubbish;
   while (const dirent* entry = ::readdir(directory)) {
-    const std::string name = entry->d_name;
     int64_t base = 0;
     if (parse_base_offset(entry->d_name, ".log", &base)) bases.push_back(base);
     if (parse_base_offset(entry->d_name, ".index", &base) ||
-        parse_base_offset(entry->d_name, ".timeindex", &base)) {
+        parse_base_offset(entry->d_name, ".timeindex", &base) ||
+        parse_base_offset(entry->d_name, ".txnindex", &base)) {
       indexes.push_back(base);
-    }
-    if (name.ends_with(".deleted") || name.ends_with(".cleaned") || name.ends_with(".tmp")) {
-      rubbish.push_back(name);
     }
   }
   ::closedir(directory);
-  for (const std::string& name : rubbish) ::unlink((directory_ + "/" + name).c_str());
   std::sort(bases.begin(), bases.end());
   for (const int64_t base : indexes) {
     if (std::binary_search(bases.begin(), bases.end(), base)) continue;
-    ::unlink(path_of(base, ".index").c_str());
-    ::unlink(path_of(base, ".timeindex").c_str());
+    for (const char* suffix : {".index", ".timeindex", ".txnindex"}) {
+      if (const int error = remove_file(path_of(base, suffix)); error != 0) return error;
+    }
   }
   for (const int64_t base : bases) {
     const int error = open_segment(base, false, 0);
@@ -307,8 +292,18 @@ int PartitionLog::recover(const LogOpenOptions& options, RecoveryReport* report)
   }
   if (error == 0) error = read_first_timestamp(active);
   if (error != 0) return error;
-  const int64_t log_start =
-      std::min(std::max(options.log_start, segments_.front()->base_offset), next_offset_);
+  recovery_point_ = options.clean_shutdown ? next_offset_ : std::min(recovery_point, next_offset_);
+  if (options.log_start > next_offset_) {
+    // Records were deleted on request, and a crash took what came before the end: offsets below
+    // the start must not be given out again.
+    for (const auto& segment : segments_) report->bytes_truncated += segment->size;
+    report->reason = "the log ended at offset " + std::to_string(next_offset_) +
+                     ", below its start " + std::to_string(options.log_start);
+    publish(kOffline, 0);
+    return start_at(options.log_start);
+  }
+  committed_end_ = next_offset_;
+  const int64_t log_start = std::max(options.log_start, segments_.front()->base_offset);
   if (epochs_damaged) {
     // Derived from the log: every batch has its epoch.
     epochs_ = LeaderEpochCache(directory_ + "/leader-epoch-checkpoint");
@@ -325,8 +320,6 @@ int PartitionLog::recover(const LogOpenOptions& options, RecoveryReport* report)
   }
   error = restore_producers();
   if (error != 0) return error;
-  recovery_point_ = std::min(recovery_point, next_offset_);
-  if (options.clean_shutdown) recovery_point_ = next_offset_;
   publish(kLogStart, log_start);
   publish(kLogEnd, next_offset_);
   publish(kHighWatermark, std::clamp(options.high_watermark, log_start, next_offset_));
@@ -347,8 +340,13 @@ int PartitionLog::scan_segment(size_t index, RecoveryReport* report, bool* cut) 
   segment.bytes_since_index = 0;
   segment.max_timestamp = segment.max_timestamp_offset = segment.first_timestamp = -1;
   segment.index_loaded = true;
-  ::unlink(path_of(segment.base_offset, ".index").c_str());
-  ::unlink(path_of(segment.base_offset, ".timeindex").c_str());
+  for (const char* suffix : {".index", ".timeindex"}) {
+    if (const int error = remove_file(path_of(segment.base_offset, suffix)); error != 0) {
+      return error;
+    }
+  }
+  const int64_t limit =
+      index + 1 < segments_.size() ? segments_[index + 1]->base_offset : INT64_MAX;
   BatchReader reader(*segment.file, segment.size);
   int64_t position = 0;
   int64_t expected = segment.base_offset;
@@ -359,8 +357,20 @@ int PartitionLog::scan_segment(size_t index, RecoveryReport* report, bool* cut) 
     const int error = reader.read(position, &header, &check);
     if (error != 0) return error;
     if (check == BatchCheck::kOk &&
-        (header.base_offset < expected || header.last_offset() - segment.base_offset > INT32_MAX)) {
+        (header.base_offset < expected || header.last_offset() >= limit ||
+         header.last_offset() - segment.base_offset > INT32_MAX)) {
       check = BatchCheck::kBadHeader;
+    }
+    if (check == BatchCheck::kBadMagic) {
+      bool old = false;
+      const int failed = find_old_message(*segment.file, position, segment.size - position, &old);
+      if (failed != 0) return failed;
+      if (old) {
+        // Sound records, if not for this log to read, are not a tail to cut off.
+        report->reason =
+            "messages of format 0 or 1 in segment " + std::to_string(segment.base_offset);
+        return ENOTSUP;
+      }
     }
     if (check != BatchCheck::kOk) {
       why = check == BatchCheck::kTruncated   ? "an incomplete batch"
@@ -370,7 +380,8 @@ int PartitionLog::scan_segment(size_t index, RecoveryReport* report, bool* cut) 
                                               : "a batch with impossible offsets";
       break;
     }
-    note_batch(segment, position, header.size, header.last_offset(), header.max_timestamp);
+    note_batch(segment, config_.index_interval_bytes, position, header.size, header.last_offset(),
+               header.max_timestamp);
     if (epochs_.assign(header.leader_epoch, header.base_offset)) epochs_dirty_ = true;
     expected = header.last_offset() + 1;
     position += header.size;
@@ -394,12 +405,13 @@ int PartitionLog::scan_segment(size_t index, RecoveryReport* report, bool* cut) 
   return save_index(segment);
 }
 
-int PartitionLog::load_index(Segment& segment) const {
-  if (segment.index_loaded) return 0;
+/// Reads the index files into `segment`, which nobody shares. EBADMSG when they do not fit it.
+int PartitionLog::read_index(Segment& segment) const {
   std::vector<uint8_t> bytes;
   int error = read_whole_file(path_of(segment.base_offset, ".index"), &bytes);
   if (error == ENOENT) {
-    if (segment.size > config_.index_interval_bytes + config_.message_max_bytes) return EBADMSG;
+    // Written at the first entry: a short segment has none.
+    if (segment.size > kUnindexedBytes) return EBADMSG;
     error = 0;
   }
   if (error != 0) return error;
@@ -432,11 +444,21 @@ int PartitionLog::load_index(Segment& segment) const {
                                   entry.relative_offset < times.back().relative_offset));
     times.push_back(entry);
   }
-  // Half an index would hide the largest time. Without one the batches are read, and the file's
-  // own time stands in for theirs.
-  if (damaged) times.clear();
-  std::unique_lock lock(mutex_);
-  if (segment.index_loaded) return 0;  // Another thread was first.
+  if (damaged) return EBADMSG;
+  if (!index.empty()) {
+    // The last entry stands for all: it fits its batch, and had a time to go with it or not.
+    uint8_t header_bytes[kBatchHeaderBytes];
+    const int64_t at = index.back().position;
+    const int64_t n = segment.file->read_at(header_bytes, at);
+    if (n < 0) return static_cast<int>(-n);
+    if (n < kBatchHeaderBytes) return EBADMSG;
+    const BatchHeader header = read_batch_header(header_bytes);
+    if (!plausible(header, segment.size - at) ||
+        header.last_offset() - segment.base_offset != index.back().relative_offset ||
+        (times.empty() && header.max_timestamp >= 0)) {
+      return EBADMSG;
+    }
+  }
   segment.index = std::move(index);
   segment.time_index = std::move(times);
   segment.index_saved = segment.index.size();
@@ -445,6 +467,64 @@ int PartitionLog::load_index(Segment& segment) const {
     segment.max_timestamp = segment.time_index.back().timestamp;
     segment.max_timestamp_offset = segment.base_offset + segment.time_index.back().relative_offset;
   }
+  return 0;
+}
+
+/// Makes the indexes of `segment`, which nobody shares, from its batches. EBADMSG when these are
+/// damaged as well.
+int PartitionLog::rebuild_index(Segment& segment) const {
+  uint8_t buffer[kLookupBytes];
+  for (int64_t position = 0; position < segment.size;) {
+    const int64_t n = segment.file->read_at(buffer, position);
+    if (n < 0) return static_cast<int>(-n);
+    if (n < kBatchHeaderBytes) return EBADMSG;
+    int64_t at = 0;
+    while (at + kBatchHeaderBytes <= n && position + at < segment.size) {
+      const BatchHeader header = read_batch_header(buffer + at);
+      if (!plausible(header, segment.size - position - at) ||
+          header.base_offset < segment.base_offset ||
+          header.last_offset() - segment.base_offset > INT32_MAX) {
+        return EBADMSG;
+      }
+      note_batch(segment, kDefaultIndexInterval, position + at, header.size, header.last_offset(),
+                 header.max_timestamp);
+      at += header.size;
+    }
+    position += at;
+  }
+  return 0;
+}
+
+/// Any thread. Indexes that are missing or do not fit are made anew in memory; EBADMSG when that
+/// is impossible, too.
+int PartitionLog::load_index(Segment& segment) const {
+  if (segment.index_loaded) return 0;
+  Segment loaded;
+  {
+    std::shared_lock lock(mutex_);
+    loaded.base_offset = segment.base_offset;
+    loaded.file = segment.file;
+    loaded.size = segment.size;
+  }
+  int error = read_index(loaded);
+  if (error == EBADMSG) {
+    error = rebuild_index(loaded);
+    if (error == 0 && loaded.max_timestamp >= 0 &&
+        (loaded.time_index.empty() || loaded.time_index.back().timestamp < loaded.max_timestamp)) {
+      loaded.time_index.push_back(
+          {loaded.max_timestamp,
+           static_cast<int32_t>(loaded.max_timestamp_offset - loaded.base_offset)});
+    }
+  }
+  if (error != 0) return error;
+  std::unique_lock lock(mutex_);
+  if (segment.index_loaded) return 0;  // Another thread was first.
+  segment.index = std::move(loaded.index);
+  segment.time_index = std::move(loaded.time_index);
+  segment.index_saved = loaded.index_saved;
+  segment.time_index_saved = loaded.time_index_saved;
+  segment.max_timestamp = loaded.max_timestamp;
+  segment.max_timestamp_offset = loaded.max_timestamp_offset;
   segment.index_loaded = true;
   return 0;
 }
@@ -524,16 +604,24 @@ int PartitionLog::read_first_timestamp(Segment& segment) {
   return 0;
 }
 
-int PartitionLog::restore_producers() {
-  std::vector<int64_t> snapshots;
+/// The offsets of the producer snapshots in the folder, ascending.
+int PartitionLog::list_snapshots(std::vector<int64_t>* snapshots) const {
   DIR* directory = ::opendir(directory_.c_str());
   if (directory == nullptr) return errno;
   while (const dirent* entry = ::readdir(directory)) {
     int64_t offset = 0;
-    if (parse_base_offset(entry->d_name, ".snapshot", &offset)) snapshots.push_back(offset);
+    if (parse_base_offset(entry->d_name, ".snapshot", &offset)) snapshots->push_back(offset);
   }
   ::closedir(directory);
-  std::sort(snapshots.begin(), snapshots.end());
+  std::sort(snapshots->begin(), snapshots->end());
+  return 0;
+}
+
+/// The producers as of the log end: from the newest sound snapshot and the batches behind it.
+int PartitionLog::restore_producers() {
+  producers_.clear();
+  std::vector<int64_t> snapshots;
+  if (const int error = list_snapshots(&snapshots); error != 0) return error;
   int64_t from = segments_.front()->base_offset;
   while (!snapshots.empty()) {
     const int64_t offset = snapshots.back();
@@ -545,12 +633,12 @@ int PartitionLog::restore_producers() {
       break;
     }
     // Of a tail that was cut, or damaged: of no use to anybody.
-    ::unlink(path_of(offset, ".snapshot").c_str());
+    if (const int error = remove_file(path_of(offset, ".snapshot")); error != 0) return error;
   }
   // Each clean close leaves one; those of segments are kept for a cut that may come.
   for (const int64_t offset : snapshots) {
     if (segments_[segment_of(offset)]->base_offset == offset) continue;
-    ::unlink(path_of(offset, ".snapshot").c_str());
+    if (const int error = remove_file(path_of(offset, ".snapshot")); error != 0) return error;
   }
   if (from >= next_offset_) return 0;
   return for_each_header(from, [this](const BatchHeader& header) { producers_.replay(header); });
@@ -590,7 +678,7 @@ StageResult PartitionLog::refuse(int16_t error, int32_t record_index) const {
 }
 
 StageResult PartitionLog::stage(std::span<uint8_t> records, const StageOptions& options) {
-  if (offline_) return refuse(kStorageError);
+  if (offline_ || closed_) return refuse(kStorageError);
   if (options.leader_epoch >= 0 && options.leader_epoch != leader_epoch_) {
     return refuse(kNotLeaderOrFollower);
   }
@@ -614,16 +702,20 @@ StageResult PartitionLog::stage(std::span<uint8_t> records, const StageOptions& 
   if (static_cast<size_t>(header.size) != records.size()) return refuse(kInvalidRecord);
   if (header.size > config_.message_max_bytes) return refuse(kMessageTooLarge);
   if (header.base_offset != 0 || header.record_count == 0 ||
-      header.last_offset_delta != header.record_count - 1 || header.is_control() ||
-      header.compression() > 4) {
+      header.last_offset_delta != header.record_count - 1 || header.compression() > 4 ||
+      (header.is_control() && !options.from_coordinator)) {
     return refuse(kInvalidRecord);
   }
-  if (header.is_transactional()) return refuse(kTransactionalIdAuthorizationFailed);
-  if (header.producer_id >= 0 && (header.base_sequence < 0 || header.producer_epoch < 0)) {
+  if (header.is_transactional() && !options.from_coordinator)
+    return refuse(kTransactionalIdAuthorizationFailed);
+  if (header.producer_id >= 0 && !header.is_control() &&
+      (header.base_sequence < 0 || header.producer_epoch < 0)) {
     return refuse(kInvalidRecord);
   }
   const bool recompress = config_.compression >= 0 && config_.compression != header.compression();
-  if (!options.validated && (header.compression() != 0 || recompress)) {
+  // What a producer says of append time is refused or taken back there, as in Apache Kafka.
+  const bool says_append_time = header.is_log_append_time() && !options.from_coordinator;
+  if (!options.validated && (header.compression() != 0 || recompress || says_append_time)) {
     StageResult slow;
     slow.needs_slow_lane = true;
     return slow;
@@ -652,14 +744,15 @@ StageResult PartitionLog::stage(std::span<uint8_t> records, const StageOptions& 
 
   StageResult result;
   result.log_start = log_start();
-  if (header.producer_id >= 0) {
+  if (header.producer_id >= 0 && !header.is_control()) {
     const ProducerState::Check producer = producers_.check(header);
     if (producer.error != 0) return refuse(producer.error);
     if (producer.duplicate) {
+      result.duplicate = true;
       result.base_offset = producer.base_offset;
       result.last_offset = producer.last_offset;
       StagedBatch duplicate;
-      duplicate.base_offset = duplicate.last_offset = next_offset_ - 1;
+      duplicate.offset_before = next_offset_;
       duplicate.producer_mark = producers_.mark();
       staged_.push_back(duplicate);
       return result;
@@ -677,7 +770,7 @@ StageResult PartitionLog::stage(std::span<uint8_t> records, const StageOptions& 
 
   StagedBatch batch;
   batch.bytes = records;
-  batch.base_offset = next_offset_;
+  batch.offset_before = batch.base_offset = next_offset_;
   batch.last_offset = next_offset_ + header.last_offset_delta;
   batch.max_timestamp = max_timestamp;
   batch.leader_epoch = epoch;
@@ -713,14 +806,14 @@ bool PartitionLog::must_roll(const Segment& active, const StagedBatch& next,
   return waited > config_.segment_ms - config_.segment_jitter_ms;
 }
 
-void PartitionLog::note_batch(Segment& segment, int64_t position, int64_t size, int64_t last_offset,
-                              int64_t max_timestamp) {
+void PartitionLog::note_batch(Segment& segment, int64_t interval, int64_t position, int64_t size,
+                              int64_t last_offset, int64_t max_timestamp) {
   if (segment.first_timestamp < 0) segment.first_timestamp = max_timestamp;
   if (max_timestamp > segment.max_timestamp) {
     segment.max_timestamp = max_timestamp;
     segment.max_timestamp_offset = last_offset;
   }
-  if (segment.bytes_since_index > config_.index_interval_bytes) {
+  if (segment.bytes_since_index > interval) {
     segment.index.push_back(
         {static_cast<int32_t>(last_offset - segment.base_offset), static_cast<int32_t>(position)});
     const auto relative = static_cast<int32_t>(segment.max_timestamp_offset - segment.base_offset);
@@ -769,8 +862,10 @@ int PartitionLog::write_run(size_t first, size_t last) {
   for (size_t i = first; i < last; ++i) {
     if (staged_[i].bytes.empty()) continue;
     const auto size = static_cast<int64_t>(staged_[i].bytes.size());
-    note_batch(active, active.size, size, staged_[i].last_offset, staged_[i].max_timestamp);
+    note_batch(active, config_.index_interval_bytes, active.size, size, staged_[i].last_offset,
+               staged_[i].max_timestamp);
     active.size += size;
+    committed_end_ = staged_[i].last_offset + 1;
   }
   active.dirty = true;
   return 0;
@@ -784,17 +879,21 @@ void PartitionLog::go_offline() {
 void PartitionLog::undo_from(size_t first) {
   if (first >= staged_.size()) return;
   producers_.roll_back(staged_[first].producer_mark);
-  for (size_t i = first; i < staged_.size(); ++i) {
-    if (!staged_[i].bytes.empty()) {
-      next_offset_ = staged_[i].base_offset;
-      break;
-    }
-  }
+  // A roll may have begun its segment behind a gap in a follower's offsets.
+  next_offset_ = std::max(staged_[first].offset_before, segments_.back()->base_offset);
+  if (epochs_.truncate_from_end(next_offset_ + 1)) epochs_dirty_ = true;
 }
 
 CommitResult PartitionLog::commit() {
   CommitResult result;
   if (staged_.empty()) return result;
+  if (offline_ || closed_) {
+    undo_from(0);
+    staged_.clear();
+    producers_.commit();
+    result.error = EIO;
+    return result;
+  }
   size_t written = 0;
   int64_t pending = 0;
   int error = 0;
@@ -812,7 +911,10 @@ CommitResult PartitionLog::commit() {
       if (error == 0) {
         written = i;
         pending = 0;
-        error = roll_at(batch.base_offset, batch.producer_mark, batch.now_ms);
+        // Behind a gap that is too wide for relative offsets the segment begins at the batch.
+        const bool wide = batch.last_offset - batch.offset_before > INT32_MAX;
+        error = roll_at(wide ? batch.base_offset : batch.offset_before, batch.producer_mark,
+                        batch.now_ms);
       }
     }
     pending += static_cast<int64_t>(batch.bytes.size());
@@ -835,7 +937,7 @@ CommitResult PartitionLog::commit() {
 }
 
 void PartitionLog::advance_watermark() {
-  if (followers_ > 0) return;
+  if (followers_ > 0 || leader_epoch_ < 0) return;
   publish(kHighWatermark, published(kLogEnd));
   publish(kLastStable, published(kLogEnd));
 }
@@ -853,6 +955,14 @@ void PartitionLog::set_high_watermark(int64_t offset, int32_t epoch) {
   publish(kLastStable, published(kHighWatermark));
 }
 
+void PartitionLog::follow_high_watermark(int64_t offset) {
+  if (leader_epoch_ >= 0) return;
+  const int64_t known = std::min(offset, published(kLogEnd));
+  if (known <= high_watermark()) return;
+  publish(kHighWatermark, known);
+  publish(kLastStable, known);
+}
+
 /// A segment that gets no more batches ends its time index with its largest time: who opens it
 /// later takes it from there.
 void PartitionLog::end_time_index(Segment& segment) {
@@ -866,7 +976,11 @@ void PartitionLog::end_time_index(Segment& segment) {
        static_cast<int32_t>(segment.max_timestamp_offset - segment.base_offset)});
 }
 
-int PartitionLog::roll(int64_t now_ms) { return roll_at(next_offset_, producers_.mark(), now_ms); }
+int PartitionLog::roll(int64_t now_ms) {
+  if (offline_ || closed_) return EIO;
+  if (!staged_.empty()) return EBUSY;
+  return roll_at(next_offset_, producers_.mark(), now_ms);
+}
 
 /// Starts the segment of `base_offset`; what producers staged behind `producer_mark` is not in the
 /// log yet and stays out of the snapshot.
@@ -962,8 +1076,10 @@ LocateResult PartitionLog::locate(int64_t offset, int64_t max_bytes, int64_t lim
     return result;
   }
   std::shared_lock lock(mutex_);
-  const int64_t log_end = published(kLogEnd);
-  if (offset < published(kLogStart) || offset > log_end || segments_.empty()) {
+  const auto in_range = [&] {
+    return offset >= published(kLogStart) && offset <= published(kLogEnd) && !segments_.empty();
+  };
+  if (!in_range()) {
     result.error = kOffsetOutOfRange;
     return result;
   }
@@ -979,6 +1095,16 @@ LocateResult PartitionLog::locate(int64_t offset, int64_t max_bytes, int64_t lim
         result.error = kStorageError;
         return result;
       }
+      // Without the lock the segments may have changed.
+      if (!in_range()) {
+        result.error = kOffsetOutOfRange;
+        return result;
+      }
+      const size_t now_at = segment_of(offset);
+      if (now_at != i || segments_[now_at] != held) {
+        i = now_at - 1;  // Looks there next.
+        continue;
+      }
     }
     bool cold = false;
     int error = 0;
@@ -990,7 +1116,7 @@ LocateResult PartitionLog::locate(int64_t offset, int64_t max_bytes, int64_t lim
     }
     if (begin >= segment.size) continue;
     int64_t end = segment.size;
-    if (limit_offset < log_end) {
+    if (limit_offset < committed_end_) {
       int64_t ignored = 0;
       end = position_of(segment, limit_offset, Lookup::kCached, &cold, &error, &ignored);
       // Nothing certain below the limit without the disk: a few headers are read from it.
@@ -1118,12 +1244,22 @@ TimestampResult PartitionLog::max_timestamp() {
 
 int64_t PartitionLog::largest_timestamp(Segment& segment) {
   if (segment.max_timestamp >= 0) return segment.max_timestamp;
-  struct stat status{};
+  struct stat status {};
   if (::fstat(segment.file->fd(), &status) != 0) return -1;
   return static_cast<int64_t>(status.st_mtim.tv_sec) * 1000 + status.st_mtim.tv_nsec / 1000000;
 }
 
 // --- Retention, flushing, closing
+
+std::vector<SegmentDescription> PartitionLog::segments() const {
+  std::shared_lock lock(mutex_);
+  std::vector<SegmentDescription> result;
+  result.reserve(segments_.size());
+  for (const auto& segment : segments_) {
+    result.push_back({segment->base_offset, segment->size, segment->max_timestamp});
+  }
+  return result;
+}
 
 int64_t PartitionLog::size_bytes() const {
   int64_t bytes = 0;
@@ -1139,9 +1275,9 @@ int PartitionLog::drop_segment(size_t index) {
     segments_.erase(segments_.begin() + static_cast<ptrdiff_t>(index));
   }
   int error = 0;
-  for (const char* suffix : {".log", ".index", ".timeindex", ".snapshot"}) {
-    if (::unlink(path_of(dropped->base_offset, suffix).c_str()) != 0 && errno != ENOENT)
-      error = errno;
+  // The segment first: indexes without one are removed at the next opening.
+  for (const char* suffix : {".log", ".index", ".timeindex", ".txnindex", ".snapshot"}) {
+    if (error == 0) error = remove_file(path_of(dropped->base_offset, suffix));
   }
   return error;
 }
@@ -1196,7 +1332,9 @@ PartitionLog::DeleteResult PartitionLog::delete_old_segments(int64_t now_ms) {
 
 int16_t PartitionLog::delete_records_to(int64_t offset) {
   if (offset < 0 || offset > high_watermark()) return kOffsetOutOfRange;
-  if (offset > log_start()) publish(kLogStart, offset);
+  if (offset <= log_start()) return 0;
+  publish(kLogStart, offset);
+  if (epochs_.truncate_from_start(offset)) epochs_dirty_ = true;
   return 0;
 }
 
@@ -1207,6 +1345,7 @@ size_t PartitionLog::expire_producers(int64_t now_ms) {
 PartitionLog::FlushJob PartitionLog::begin_flush() {
   FlushJob job;
   job.offset = published(kLogEnd);
+  job.truncations = truncations_;
   for (auto& segment : segments_) {
     if (!segment->dirty) continue;
     segment->dirty = false;
@@ -1239,7 +1378,8 @@ void PartitionLog::finish_flush(const FlushJob& job, int error) {
     go_offline();
     return;
   }
-  if (offline_) return;
+  // What was flushed may have been cut off and written anew since.
+  if (offline_ || job.truncations != truncations_) return;
   recovery_point_ = std::max(recovery_point_, std::min(job.offset, next_offset_));
 }
 
@@ -1249,7 +1389,10 @@ int PartitionLog::close(bool clean) {
   publish(kOffline, 1);
   int error = clean && offline_ ? EIO : 0;
   if (clean && !offline_) {
-    error = save_index(*segments_.back());
+    if (epochs_dirty_) error = epochs_.save();
+    for (const auto& segment : segments_) {
+      if (error == 0 && segment->index_loaded) error = save_index(*segment);
+    }
     if (error == 0) {
       const FlushJob job = begin_flush();
       error = run_flush(job);

@@ -70,12 +70,15 @@ struct RecoveryReport {
 struct StageOptions {
   int32_t leader_epoch = -1;  // Negative: not checked.
   int64_t now_ms = 0;
-  bool validated = false;  // The slow lane has looked inside already.
+  bool validated = false;         // The slow lane has looked inside already.
+  bool from_coordinator = false;  // May write control and transactional batches.
 };
 
 struct StageResult {
   int16_t error = 0;  // A Kafka error code.
   bool needs_slow_lane = false;
+  bool duplicate = false;  // Of a batch in the log, or staged: nothing will be written.
+  size_t batches = 1;      // How many `commit` counts for it.
   int32_t record_index = -1;
   int64_t base_offset = -1;
   int64_t last_offset = -1;
@@ -85,7 +88,7 @@ struct StageResult {
 
 struct CommitResult {
   int error = 0;         // An errno value.
-  size_t committed = 0;  // How many of the staged slices are in the log, in order.
+  size_t committed = 0;  // How many of the staged batches are in the log, in order.
 };
 
 struct LocateResult {
@@ -94,6 +97,13 @@ struct LocateResult {
   SegmentRef file;
   int64_t position = 0;
   int64_t length = 0;
+};
+
+/// One segment as it stands.
+struct SegmentDescription {
+  int64_t base_offset = 0;
+  int64_t size = 0;
+  int64_t max_timestamp = -1;  // -1 as well while its index has not been read.
 };
 
 /// Answer of a look-up by timestamp. A compressed batch is given by its place: its records must be
@@ -128,6 +138,10 @@ class PartitionLog {
   /// Checks a slice and takes it for the next `commit`. `records` must live until then; base
   /// offset and leader epoch are written into it.
   StageResult stage(std::span<uint8_t> records, const StageOptions& options);
+  /// Takes the whole batches in `records` as their leader wrote them, offsets and epochs included;
+  /// an incomplete batch at the end is left off. All or none: CORRUPT_MESSAGE 2, or
+  /// OFFSET_OUT_OF_RANGE 1 for offsets that do not follow the log end.
+  StageResult stage_as_follower(std::span<uint8_t> records, int64_t now_ms);
   /// Writes what is staged. On an error the rest is undone, as if it had never been staged.
   CommitResult commit();
 
@@ -144,6 +158,10 @@ class PartitionLog {
   /// watermark is the log end.
   void set_leadership(int32_t epoch, int32_t followers);
   void set_high_watermark(int64_t offset, int32_t epoch);
+  /// What the leader that is followed says, as far as this log reaches.
+  void follow_high_watermark(int64_t offset);
+  /// Notes, durably, that a leader epoch begins at `start_offset`. 0 or an errno.
+  int assign_epoch(int32_t epoch, int64_t start_offset);
 
   int64_t log_start() const { return published(kLogStart); }
   int64_t log_end() const { return next_offset_; }
@@ -152,6 +170,7 @@ class PartitionLog {
   int64_t size_bytes() const;
   bool offline() const { return offline_; }
   int32_t segment_count() const { return static_cast<int32_t>(segments_.size()); }
+  std::vector<SegmentDescription> segments() const;
   const LeaderEpochCache& leader_epochs() const { return epochs_; }
   const ProducerState& producers() const { return producers_; }
 
@@ -170,11 +189,19 @@ class PartitionLog {
   int16_t delete_records_to(int64_t offset);
   size_t expire_producers(int64_t now_ms);
 
+  /// Cuts off every batch that reaches `offset` or beyond, with its index entries, epochs and
+  /// producer state. 0, EBUSY while something is staged, or an errno; one that leaves the log
+  /// half cut takes it offline.
+  int truncate_to(int64_t offset);
+  /// Empties the log: the next record gets `offset`. Errors as in `truncate_to`.
+  int truncate_fully_and_start_at(int64_t offset);
+
   /// What must reach the disk for `recovery_point` to move to `offset`.
   struct FlushJob {
     std::vector<SegmentRef> files;
     std::vector<std::string> indexes;
     int64_t offset = 0;
+    uint64_t truncations = 0;
   };
   FlushJob begin_flush();
   /// Any thread: 0 or an errno.
@@ -183,8 +210,10 @@ class PartitionLog {
   /// goes offline.
   void finish_flush(const FlushJob& job, int error);
 
-  /// Starts a new segment. 0 or an errno.
+  /// Starts a new segment. 0, EBUSY while something is staged, or an errno.
   int roll(int64_t now_ms);
+  /// Writes the producer state as of the log end. Errors as in `roll`.
+  int take_producer_snapshot();
   /// Flushes, writes indexes and the producer snapshot. With `clean` the next open may trust them,
   /// but not after an error, which a log that is offline always gives.
   int close(bool clean);
@@ -217,7 +246,8 @@ class PartitionLog {
     bool dirty = false;
   };
   struct StagedBatch {
-    std::span<uint8_t> bytes;  // Empty for a duplicate.
+    std::span<uint8_t> bytes;   // Empty for a duplicate.
+    int64_t offset_before = 0;  // The log end that an undo restores.
     int64_t base_offset = 0;
     int64_t last_offset = 0;
     int64_t max_timestamp = -1;
@@ -236,9 +266,14 @@ class PartitionLog {
   int load_segments(RecoveryReport* report);
   int recover(const LogOpenOptions& options, RecoveryReport* report);
   int scan_segment(size_t index, RecoveryReport* report, bool* cut);
+  int read_index(Segment& segment) const;
+  int rebuild_index(Segment& segment) const;
   int load_index(Segment& segment) const;
   int save_index(Segment& segment);
+  int list_snapshots(std::vector<int64_t>* snapshots) const;
   int restore_producers();
+  int cut_segment(Segment& segment, int64_t size);
+  int start_at(int64_t offset);
   template <typename Visit>
   int for_each_header(int64_t from, const Visit& visit);
   int save_snapshot(int64_t offset, size_t producer_mark);
@@ -250,8 +285,8 @@ class PartitionLog {
   int drop_segment(size_t index);
   bool must_roll(const Segment& active, const StagedBatch& next, int64_t pending_bytes) const;
   int write_run(size_t first, size_t last);
-  void note_batch(Segment& segment, int64_t position, int64_t size, int64_t last_offset,
-                  int64_t max_timestamp);
+  static void note_batch(Segment& segment, int64_t interval, int64_t position, int64_t size,
+                         int64_t last_offset, int64_t max_timestamp);
   void undo_from(size_t first);
   void advance_watermark();
   size_t segment_of(int64_t offset) const;
@@ -268,6 +303,7 @@ class PartitionLog {
   int64_t recovery_point_ = 0;
   int32_t leader_epoch_ = 0;
   int32_t followers_ = 0;
+  uint64_t truncations_ = 0;
   bool offline_ = false;
   bool closed_ = false;
   LeaderEpochCache epochs_;
@@ -276,9 +312,10 @@ class PartitionLog {
   std::vector<StagedBatch> staged_;
   std::vector<iovec> vectors_;
 
-  // Guards segments_ against `locate` of other threads; the owner reads without it.
+  // Guards what follows against `locate` of other threads; the owner reads without it.
   mutable std::shared_mutex mutex_;
   std::vector<std::shared_ptr<Segment>> segments_;
+  int64_t committed_end_ = 0;  // Behind the last batch in them.
 };
 
 }  // namespace shardlog

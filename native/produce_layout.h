@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <span>
 
+#include "head_copier.h"
+
 namespace shardlog {
 
 /// Copies a Produce request frame (from its api key on, any version) to `out` without the record
@@ -12,8 +14,6 @@ namespace shardlog {
 ///
 /// Returns the bytes copied, kMalformed, or kTooSmall when `out` does not hold them.
 /// Layout: Apache Kafka protocol guide, Produce versions 0 to 13.
-constexpr int64_t kMalformed = -1;
-constexpr int64_t kTooSmall = -2;
 [[nodiscard]] int64_t copy_produce_head(std::span<const uint8_t> frame, std::span<uint8_t> out);
 
 }  // namespace shardlog

@@ -19,7 +19,7 @@ void store_big_endian(std::vector<uint8_t>& bytes, int32_t position, uint64_t va
 Request::Request(Connection* connection, uint64_t sequence, FrameBuffer frame)
     : connection_(connection),
       sequence_(sequence),
-      api_version_(load_be<int16_t>(frame.data() + 2)),
+      api_version_(frame.size() < 4 ? int16_t{0} : load_be<int16_t>(frame.data() + 2)),
       frame_(std::move(frame)),
       frame_bytes_(frame_.size()) {
   connection_->ref();

@@ -69,7 +69,8 @@ class Request {
   // Guarded by the connection's mutex once the slot is queued.
   bool ready = false;
   bool answered = true;  // False for acks=0: the slot leaves without a byte.
-  bool internal = false;  // Of this process itself: JavaScript takes the results, nothing is sent.
+  bool internal = false;  // JavaScript takes the results, nothing is sent: see `submit`.
+  bool received = false;  // The answer of another broker, on an outbound connection.
 
   // The answer: `head`, with a region inserted at each cut (a position in `head`).
   std::vector<uint8_t> head;

@@ -11,14 +11,24 @@
 namespace shardlog {
 
 FileOperations& file_operations() {
-  static FileOperations operations{::pwritev, ::ftruncate, ::fallocate, ::fdatasync, ::fsync};
+  static FileOperations operations{
+      ::pwritev,
+      ::ftruncate,
+      ::fallocate,
+      ::fdatasync,
+      ::fsync,
+      ::pread,
+      [](const char* path, int flags, mode_t mode) { return ::open(path, flags, mode); },
+      ::rename,
+      ::unlink};
   return operations;
 }
 
 SegmentFile::~SegmentFile() { ::close(fd_); }
 
 SegmentFile::OpenResult SegmentFile::open(const std::string& path, bool create) {
-  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644);
+  const int fd =
+      file_operations().open(path.c_str(), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644);
   if (fd < 0) return {nullptr, errno, 0};
   struct stat status {};
   if (::fstat(fd, &status) != 0) {
@@ -54,8 +64,8 @@ int SegmentFile::write_at(std::span<iovec> vectors, int64_t position) {
 int64_t SegmentFile::read_at(std::span<uint8_t> out, int64_t position) const {
   size_t done = 0;
   while (done < out.size()) {
-    const ssize_t n = ::pread(fd_, out.data() + done, out.size() - done,
-                              position + static_cast<int64_t>(done));
+    const ssize_t n = file_operations().pread(fd_, out.data() + done, out.size() - done,
+                                              position + static_cast<int64_t>(done));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return -errno;
     if (n == 0) break;
@@ -77,7 +87,8 @@ void SegmentFile::preallocate(int64_t begin, int64_t end) {
 
 int replace_file(const std::string& path, std::span<const uint8_t> content) {
   const std::string temporary = path + ".tmp";
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  const int fd =
+      file_operations().open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) return errno;
   int error = 0;
   size_t done = 0;
@@ -92,9 +103,14 @@ int replace_file(const std::string& path, std::span<const uint8_t> content) {
   }
   if (error == 0 && file_operations().fdatasync(fd) != 0) error = errno;
   if (::close(fd) != 0 && error == 0) error = errno;
-  if (error == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) error = errno;
-  if (error != 0) ::unlink(temporary.c_str());
+  if (error == 0 && file_operations().rename(temporary.c_str(), path.c_str()) != 0) error = errno;
+  // What cannot be removed now is at the next opening of the folder.
+  if (error != 0) static_cast<void>(remove_file(temporary));
   return error;
+}
+
+int remove_file(const std::string& path) {
+  return file_operations().unlink(path.c_str()) == 0 || errno == ENOENT ? 0 : errno;
 }
 
 int sync_directory(const std::string& directory) {

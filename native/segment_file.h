@@ -18,6 +18,10 @@ struct FileOperations {
   int (*fallocate)(int, int, off_t, off_t);
   int (*fdatasync)(int);
   int (*fsync)(int);  // Of a directory.
+  ssize_t (*pread)(int, void*, size_t, off_t);
+  int (*open)(const char*, int, mode_t);
+  int (*rename)(const char*, const char*);
+  int (*unlink)(const char*);
 };
 
 /// The operations in use: the system's, unless a test put others here.
@@ -61,6 +65,9 @@ using SegmentRef = std::shared_ptr<SegmentFile>;
 
 /// Replaces `path` by `content` so that a crash leaves the old or the new file. 0 or an errno.
 [[nodiscard]] int replace_file(const std::string& path, std::span<const uint8_t> content);
+
+/// Removes `path`; that it is missing is no error. 0 or an errno.
+[[nodiscard]] int remove_file(const std::string& path);
 
 /// Makes creations, renames and deletions in `directory` durable. 0 or an errno.
 [[nodiscard]] int sync_directory(const std::string& directory);

@@ -10,6 +10,8 @@ namespace shardlog {
 namespace {
 
 constexpr int16_t kNotLeaderOrFollower = 6;
+constexpr int16_t kRequestTimedOut = 7;
+constexpr int16_t kFencedLeaderEpoch = 74;
 constexpr int16_t kStorageError = 56;
 
 }  // namespace
@@ -225,6 +227,7 @@ void Shard::run_one(ShardRecord& record) {
       break;
     case ShardRecord::Kind::kLeadership:
       commit(log);
+      log.following_epoch = -1;
       log.log->set_leadership(record.epoch, static_cast<int32_t>(record.value));
       if (record.epoch < 0) fail_parked(log, kNotLeaderOrFollower);
       publish_wake(log);
@@ -232,13 +235,27 @@ void Shard::run_one(ShardRecord& record) {
       break;
     case ShardRecord::Kind::kHighWatermark:
       commit(log);
-      log.log->set_high_watermark(record.value, record.epoch);
+      if (log.following_epoch >= 0) {
+        if (record.epoch == log.following_epoch) log.log->follow_high_watermark(record.value);
+      } else {
+        log.log->set_high_watermark(record.value, record.epoch);
+      }
       publish_wake(log);
       advance_parked(log);
       break;
     case ShardRecord::Kind::kFailParked:
       commit(log);
       fail_parked(log, static_cast<int16_t>(record.value));
+      break;
+    case ShardRecord::Kind::kFollow:
+      commit(log);
+      log.following_epoch = record.epoch;
+      log.log->set_leadership(-1, 0);
+      fail_parked(log, kNotLeaderOrFollower);
+      publish_wake(log);
+      break;
+    case ShardRecord::Kind::kExpireParked:
+      expire_parked(log, record.value);
       break;
     case ShardRecord::Kind::kConfig:
       commit(log);
@@ -249,6 +266,10 @@ void Shard::run_one(ShardRecord& record) {
 
 void Shard::stage(ShardLog& log, Slice slice) {
   const std::span<uint8_t> records{slice.request->frame().data() + slice.position, slice.length};
+  if (slice.is_follower) {
+    stage_as_follower(log, slice, records);
+    return;
+  }
   StageOptions options;
   options.leader_epoch = slice.leader_epoch;
   options.now_ms = slice.now_ms;
@@ -269,7 +290,31 @@ void Shard::stage(ShardLog& log, Slice slice) {
   result.base_offset = staged.base_offset;
   result.append_time = staged.append_time_ms;
   result.log_start = staged.log_start;
-  log.staged.push_back({slice, result, staged.last_offset});
+  log.staged.push_back({slice, result, staged.last_offset, staged.batches});
+  if (!log.touched) {
+    log.touched = true;
+    touched_.push_back(&log);
+  }
+}
+
+void Shard::stage_as_follower(ShardLog& log, Slice slice, std::span<uint8_t> records) {
+  if (slice.leader_epoch != log.following_epoch) {
+    refuse(slice, kFencedLeaderEpoch, -1);
+    return;
+  }
+  const StageResult staged = log.log->stage_as_follower(records, slice.now_ms);
+  if (staged.error != 0) {
+    refuse(slice, staged.error, -1);
+    return;
+  }
+  SliceResult result;
+  if (staged.batches == 0) {
+    slice.request->release_frame();
+    finish_slice(slice, result);
+    return;
+  }
+  result.base_offset = staged.last_offset + 1;
+  log.staged.push_back({slice, result, staged.last_offset, staged.batches});
   if (!log.touched) {
     log.touched = true;
     touched_.push_back(&log);
@@ -281,11 +326,13 @@ void Shard::commit(ShardLog& log) {
   if (log.staged.empty()) return;
   const CommitResult committed = log.log->commit();
   if (committed.error != 0) main_->post(EventKind::kStorageError, log.row, committed.error);
-  for (size_t i = 0; i < log.staged.size(); ++i) {
-    if (i < committed.committed) {
-      settle(log, log.staged[i]);
+  size_t batches = 0;
+  for (ShardLog::Staged& staged : log.staged) {
+    batches += staged.batches;
+    if (batches <= committed.committed) {
+      settle(log, staged);
     } else {
-      refuse(log.staged[i].slice, kStorageError, -1);
+      refuse(staged.slice, kStorageError, -1);
     }
   }
   log.staged.clear();
@@ -295,6 +342,11 @@ void Shard::commit(ShardLog& log) {
 void Shard::settle(ShardLog& log, ShardLog::Staged& staged) {
   Slice& slice = staged.slice;
   slice.request->release_frame();
+  if (slice.is_follower) {
+    log.log->follow_high_watermark(slice.high_watermark);
+    finish_slice(slice, staged.result);
+    return;
+  }
   const int64_t watermark = std::atomic_ref(
       LogTable::instance().rows()[size_t{log.row} * LogTable::kRowWords + kHighWatermark]).load();
   if (slice.request->acks == -1 && watermark <= staged.last_offset) {
@@ -327,6 +379,20 @@ void Shard::fail_parked(ShardLog& log, int16_t error) {
     staged.result.base_offset = -1;
     finish_slice(staged.slice, staged.result);
   }
+}
+
+void Shard::expire_parked(ShardLog& log, int64_t now_ms) {
+  std::deque<ShardLog::Staged> kept;
+  for (ShardLog::Staged& staged : log.parked) {
+    if (staged.slice.deadline_ms > now_ms) {
+      kept.push_back(staged);
+      continue;
+    }
+    staged.result.error = kRequestTimedOut;
+    staged.result.base_offset = -1;
+    finish_slice(staged.slice, staged.result);
+  }
+  log.parked.swap(kept);
 }
 
 void Shard::refuse(Slice& slice, int16_t error, int32_t record_index) {
@@ -411,7 +477,7 @@ void Shard::finish_slow(ShardLog& log, int16_t error, int32_t record_index,
       result.base_offset = staged.base_offset;
       result.append_time = staged.append_time_ms;
       result.log_start = staged.log_start;
-      log.staged.push_back({slice, result, staged.last_offset});
+      log.staged.push_back({slice, result, staged.last_offset, staged.batches});
       commit(log);  // `bytes` live only until this call returns.
     }
   }

@@ -29,16 +29,27 @@ struct Slice {
   uint32_t length = 0;
   int32_t leader_epoch = -1;
   int64_t now_ms = 0;
+  int64_t deadline_ms = INT64_MAX;   // Wall clock, for acks=-1.
+  bool is_follower = false;          // Batches that the leader of that epoch wrote.
+  int64_t high_watermark = -1;       // The leader's, which came with them.
 };
 
 /// An append, or something that changes what appends may do; all in one order.
 struct ShardRecord {
-  enum class Kind : uint8_t { kSlice, kLeadership, kHighWatermark, kFailParked, kConfig };
+  enum class Kind : uint8_t {
+    kSlice,
+    kLeadership,
+    kHighWatermark,
+    kFailParked,
+    kConfig,
+    kFollow,
+    kExpireParked,
+  };
   Kind kind = Kind::kSlice;
   std::shared_ptr<ShardLog> log;
   Slice slice;
-  // kLeadership: leader epoch (-1: not the leader) and followers; kHighWatermark: offset and epoch;
-  // kFailParked: error code.
+  // kLeadership: leader epoch (-1: no leader) and followers; kFollow: epoch of the leader followed;
+  // kHighWatermark: offset and epoch; kFailParked: error code; kExpireParked: the wall clock, ms.
   int64_t value = 0;
   int32_t epoch = 0;
   std::shared_ptr<LogConfig> config;
@@ -51,6 +62,7 @@ struct ShardLog {
     Slice slice;
     SliceResult result;
     int64_t last_offset = -1;
+    size_t batches = 1;
   };
 
   ShardLog() = default;
@@ -66,6 +78,7 @@ struct ShardLog {
   std::shared_ptr<PartitionLog> log;
 
   bool touched = false;             // Has staged slices in the running batch.
+  int32_t following_epoch = -1;     // -1: follows nobody.
   bool held = false;                // A slice is in the slow lane: later ones wait in `waiting`.
   std::vector<Staged> staged;
   std::deque<ShardRecord> waiting;
@@ -140,10 +153,12 @@ class Shard : public std::enable_shared_from_this<Shard> {
   void run(std::vector<ShardRecord>& batch);
   void run_one(ShardRecord& record);
   void stage(ShardLog& log, Slice slice);
+  void stage_as_follower(ShardLog& log, Slice slice, std::span<uint8_t> records);
   void commit(ShardLog& log);
   void settle(ShardLog& log, ShardLog::Staged& staged);
   void advance_parked(ShardLog& log);
   void fail_parked(ShardLog& log, int16_t error);
+  void expire_parked(ShardLog& log, int64_t now_ms);
   void finish_slice(Slice& slice, const SliceResult& result);
   static bool record_result(Slice& slice, const SliceResult& result, EventQueue& main);
   void refuse(Slice& slice, int16_t error, int32_t record_index);

@@ -22,6 +22,21 @@ constexpr int64_t kSendPerFlushMax = 4 << 20;  // Then the others have their tur
 constexpr uint64_t kTickMs = 1000;
 constexpr uint64_t kMemoryCheckMs = 5;
 
+/// The socket address of an IP address; 0 when it is none, else the length.
+socklen_t fill_address(const std::string& address, int port, sockaddr_storage* storage) {
+  *storage = sockaddr_storage{};
+  if (address.find(':') != std::string::npos) {
+    auto* v6 = reinterpret_cast<sockaddr_in6*>(storage);
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(static_cast<uint16_t>(port));
+    return ::inet_pton(AF_INET6, address.c_str(), &v6->sin6_addr) == 1 ? sizeof *v6 : 0;
+  }
+  auto* v4 = reinterpret_cast<sockaddr_in*>(storage);
+  v4->sin_family = AF_INET;
+  v4->sin_port = htons(static_cast<uint16_t>(port));
+  return ::inet_pton(AF_INET, address.c_str(), &v4->sin_addr) == 1 ? sizeof *v4 : 0;
+}
+
 template <typename Handle>
 void close_handle(Handle* handle) {
   uv_close(reinterpret_cast<uv_handle_t*>(handle),
@@ -71,16 +86,15 @@ void AttentionList::take(std::vector<Connection*>& out) {
 
 // --- Connection
 
-Connection::Connection(Transport* transport, uint64_t id, int fd, size_t frame_bytes_max,
-                       bool internal)
+Connection::Connection(Transport* transport, uint64_t id, int fd, ConnectionKind kind)
     : transport_(transport),
       attention_(transport->attention_),
       events_(transport->events_),
       limits_(transport->limits_),
       id_(id),
       fd_(fd),
-      internal_(internal),
-      reader_(frame_bytes_max) {}
+      kind_(kind),
+      reader_(transport->limits_.frame_bytes_max) {}
 
 Connection::~Connection() = default;
 
@@ -95,7 +109,11 @@ bool Connection::on_frame(FrameBuffer frame) {
   inflight_bytes_.fetch_add(static_cast<int64_t>(size), std::memory_order_relaxed);
   auto* request = new Request(this, next_sequence_++, std::move(frame));
   bool pause;
-  {
+  if (kind_ == ConnectionKind::kOutbound) {
+    request->received = request->internal = true;
+    received_.emplace(request->sequence(), request);
+    pause = inflight_bytes_.load() >= limits_.inflight_bytes_max;
+  } else {
     std::lock_guard lock(mutex_);
     slots_.push_back(request);
     pause = should_pause_locked();
@@ -107,6 +125,9 @@ bool Connection::on_frame(FrameBuffer frame) {
 }
 
 bool Connection::should_pause_locked() const {
+  if (kind_ == ConnectionKind::kOutbound) {
+    return stalled_ > 0 || inflight_bytes_.load() >= limits_.inflight_bytes_max;
+  }
   return reading_stopped_ || stalled_ > 0 ||
          static_cast<int64_t>(slots_.size()) >= limits_.inflight_max ||
          inflight_bytes_.load() >= limits_.inflight_bytes_max ||
@@ -301,22 +322,10 @@ Transport::Transport(uv_loop_t* loop, const TransportLimits& limits,
 Transport::~Transport() = default;
 
 Transport::ListenResult Transport::listen(const std::string& address, int port, int backlog) {
-  sockaddr_storage storage{};
-  socklen_t length = 0;
-  auto* v4 = reinterpret_cast<sockaddr_in*>(&storage);
-  auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);
-  const bool is_v6 = address.find(':') != std::string::npos;
-  if (is_v6) {
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(static_cast<uint16_t>(port));
-    if (::inet_pton(AF_INET6, address.c_str(), &v6->sin6_addr) != 1) return {EINVAL, 0, 0};
-    length = sizeof(sockaddr_in6);
-  } else {
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(static_cast<uint16_t>(port));
-    if (::inet_pton(AF_INET, address.c_str(), &v4->sin_addr) != 1) return {EINVAL, 0, 0};
-    length = sizeof(sockaddr_in);
-  }
+  sockaddr_storage storage;
+  socklen_t length = fill_address(address, port, &storage);
+  if (length == 0) return {EINVAL, 0, 0};
+  const bool is_v6 = storage.ss_family == AF_INET6;
   const int fd =
       ::socket(is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return {errno, 0, 0};
@@ -336,7 +345,8 @@ Transport::ListenResult Transport::listen(const std::string& address, int port, 
   }
   length = sizeof storage;
   ::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length);
-  const int bound = ntohs(is_v6 ? v6->sin6_port : v4->sin_port);
+  const int bound = ntohs(is_v6 ? reinterpret_cast<sockaddr_in6*>(&storage)->sin6_port
+                                : reinterpret_cast<sockaddr_in*>(&storage)->sin_port);
 
   auto listener = std::make_unique<Listener>();
   listener->id = next_listener_++;
@@ -388,17 +398,19 @@ void Transport::accept_from(Listener* listener) {
     if (limits_.send_buffer_bytes > 0) {
       ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &limits_.send_buffer_bytes, sizeof(int));
     }
-    add_connection(fd, listener->id);
+    add_connection(fd, listener->id, ConnectionKind::kInbound);
   }
 }
 
-Connection* Transport::add_connection(int fd, int listener, bool internal) {
-  auto* connection =
-      new Connection(this, next_connection_++, fd, limits_.frame_bytes_max, internal);
+Connection* Transport::add_connection(int fd, int listener, ConnectionKind kind) {
+  auto* connection = new Connection(this, next_connection_++, fd, kind);
   connection->last_active_ms_ = connection->last_progress_ms_ =
       static_cast<int64_t>(uv_now(loop_));
   connections_.emplace(connection->id_, connection);
-  events_->post(EventKind::kOpened, static_cast<double>(connection->id_), listener);
+  if (kind == ConnectionKind::kInbound) {
+    events_->post(EventKind::kOpened, static_cast<double>(connection->id_), listener);
+  }
+  if (kind == ConnectionKind::kOutbound) connection->connecting_ = connection->want_write_ = true;
   if (fd >= 0) {
     connection->poll_ = new uv_poll_t();
     connection->poll_->data = connection;
@@ -408,11 +420,43 @@ Connection* Transport::add_connection(int fd, int listener, bool internal) {
   return connection;
 }
 
-uint64_t Transport::attach() { return add_connection(-1, 0)->id_; }
+uint64_t Transport::attach() { return add_connection(-1, 0, ConnectionKind::kInbound)->id_; }
 
 uint64_t Transport::open_internal() {
   ++internal_connections_;
-  return add_connection(-1, 0, true)->id_;
+  return add_connection(-1, 0, ConnectionKind::kInternal)->id_;
+}
+
+Transport::ConnectResult Transport::connect(const std::string& address, int port) {
+  sockaddr_storage storage;
+  const socklen_t length = fill_address(address, port, &storage);
+  if (length == 0) return {EINVAL, 0};
+  const int fd = ::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return {errno, 0};
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  if (::connect(fd, reinterpret_cast<sockaddr*>(&storage), length) != 0 && errno != EINPROGRESS) {
+    const int error = errno;
+    ::close(fd);
+    return {error, 0};
+  }
+  return {0, add_connection(fd, 0, ConnectionKind::kOutbound)->id_};
+}
+
+void Transport::send(Connection* connection, std::span<const uint8_t> bytes) {
+  auto* request = new Request(connection, 0, FrameBuffer());
+  request->head.assign(bytes.begin(), bytes.end());
+  {
+    std::lock_guard lock(connection->mutex_);
+    connection->slots_.push_back(request);
+  }
+  complete(request);
+}
+
+void Transport::drop_received(Request* request) {
+  request->release_dispatcher();
+  if (request->connection()->received_.erase(request->sequence()) > 0) request->unref();
 }
 
 Request* Transport::submit(Connection* connection, FrameBuffer frame) {
@@ -435,6 +479,12 @@ Connection* Transport::find(uint64_t connection) {
 Request* Transport::find_request(uint64_t connection_id, uint64_t sequence) {
   Connection* connection = find(connection_id);
   if (connection == nullptr) return nullptr;
+  if (connection->kind_ == ConnectionKind::kOutbound) {
+    const auto found = connection->received_.find(sequence);
+    if (found == connection->received_.end()) return nullptr;
+    found->second->ref();
+    return found->second;
+  }
   std::lock_guard lock(connection->mutex_);
   if (connection->slots_.empty()) return nullptr;
   const uint64_t first = connection->slots_.front()->sequence();
@@ -516,7 +566,9 @@ void Transport::resume_reading(Connection* connection) {
     std::lock_guard lock(connection->mutex_);
     if (!connection->paused_.load(std::memory_order_relaxed)) {
       // Only the wanted events may have changed.
-    } else if (connection->should_pause_locked() ||
+    } else if (connection->should_pause_locked()) {
+      // Still too much.
+    } else if (connection->kind_ != ConnectionKind::kOutbound &&
                static_cast<int64_t>(connection->slots_.size()) > limits_.inflight_max / 2) {
       // Half-way down is where reading starts again.
     } else {
@@ -553,6 +605,17 @@ void Transport::update_poll(Connection* connection) {
       transport->close_now(self, CloseReason::kPeer, -status);
       return;
     }
+    if ((events & UV_WRITABLE) != 0 && self->connecting_) {
+      int error = 0;
+      socklen_t size = sizeof error;
+      ::getsockopt(self->fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+      if (error != 0) {
+        transport->close_now(self, CloseReason::kPeer, error);
+        return;
+      }
+      self->connecting_ = false;
+      transport->events_->post(EventKind::kOpened, static_cast<double>(self->id_), -1);
+    }
     if ((events & UV_WRITABLE) != 0) {
       {
         std::lock_guard lock(self->mutex_);
@@ -573,6 +636,8 @@ void Transport::update_poll(Connection* connection) {
 }
 
 bool Transport::memory_blocks(Connection* connection) {
+  // What a follower fetches is bounded by its own requests, and must not wait for clients.
+  if (connection->kind_ == ConnectionKind::kOutbound) return false;
   if (FramePool::instance().received_bytes() < limits_.received_bytes_max) return false;
   if (connection->memory_granted_ && connection->reader_.in_frame()) return false;
   connection->memory_granted_ = false;
@@ -783,8 +848,13 @@ void Transport::close_now(Connection* connection, CloseReason reason, int error)
     slots.swap(connection->slots_);
   }
   for (Request* request : slots) request->unref();
+  for (const auto& [sequence, request] : connection->received_) {
+    request->release_dispatcher();
+    request->unref();
+  }
+  connection->received_.clear();
   connections_.erase(connection->id_);
-  if (connection->internal_) --internal_connections_;
+  if (connection->kind_ == ConnectionKind::kInternal) --internal_connections_;
   events_->post(EventKind::kClosed, static_cast<double>(connection->id_),
                 static_cast<int>(reason), error);
   if (connection->poll_ == nullptr) {
@@ -851,13 +921,14 @@ void Transport::tick() {
   }
   std::vector<std::pair<Connection*, CloseReason>> late;
   for (const auto& [id, connection] : connections_) {
-    if (connection->internal_) continue;
+    if (connection->kind_ == ConnectionKind::kInternal) continue;
     bool waiting = false;  // A slot whose answer is still being made: not the client's delay.
     {
       std::lock_guard lock(connection->mutex_);
       waiting = !connection->slots_.empty() && !connection->slots_.front()->ready;
     }
-    if (now - connection->last_active_ms_ > limits_.idle_ms && !waiting) {
+    const bool may_idle = waiting || connection->kind_ == ConnectionKind::kOutbound;
+    if (now - connection->last_active_ms_ > limits_.idle_ms && !may_idle) {
       late.emplace_back(connection, CloseReason::kIdle);
     } else if (connection->reader_.in_frame() &&
                !connection->paused_.load(std::memory_order_relaxed) &&
@@ -875,7 +946,11 @@ void Transport::stop() {
   std::vector<Connection*> all;
   for (const auto& [id, connection] : connections_) all.push_back(connection);
   for (Connection* connection : all) {
-    if (connection->internal_) continue;
+    if (connection->kind_ == ConnectionKind::kInternal) continue;
+    if (connection->kind_ == ConnectionKind::kOutbound) {
+      close_now(connection, CloseReason::kLocal, 0);
+      continue;
+    }
     connection->reading_stopped_ = true;
     bool empty;
     {

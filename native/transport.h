@@ -22,6 +22,12 @@ namespace shardlog {
 
 class Transport;
 
+enum class ConnectionKind : uint8_t {
+  kInbound,   // A client: frames are requests, slots their answers in order.
+  kInternal,  // No peer: requests are submitted by this process.
+  kOutbound,  // This process is the client: slots are requests, frames the answers.
+};
+
 enum class CloseReason : int {
   kPeer = 1,        // The other side closed or reset.
   kLocal = 2,       // Asked for by JavaScript or by the end of the process.
@@ -89,7 +95,7 @@ class Connection final : private FrameSink {
 
  private:
   friend class Transport;
-  Connection(Transport* transport, uint64_t id, int fd, size_t frame_bytes_max, bool internal);
+  Connection(Transport* transport, uint64_t id, int fd, ConnectionKind kind);
   ~Connection();
 
   bool on_frame(FrameBuffer frame) override;
@@ -105,7 +111,7 @@ class Connection final : private FrameSink {
   const TransportLimits limits_;
   const uint64_t id_;
   const int fd_;  // -1: piped, fed and pulled by JavaScript.
-  const bool internal_;  // No peer: requests are submitted by this process.
+  const ConnectionKind kind_;
 
   std::atomic<int32_t> references_{1};
 
@@ -120,6 +126,8 @@ class Connection final : private FrameSink {
   bool memory_granted_ = false;    // Its unfinished frame may finish in spite of that limit.
   bool touched_ = false;           // On the list to flush at the end of the turn.
   bool closing_ = false;
+  bool connecting_ = false;
+  std::unordered_map<uint64_t, Request*> received_;  // Outbound: answers that JavaScript has.
   int stalled_ = 0;                // Produce requests that wait for room in a shard's queue.
 
   std::atomic<bool> attention_listed_{false};
@@ -159,6 +167,16 @@ class Transport {
   uint64_t open_internal();
   /// Queues a request of an internal connection; with a reference for the caller.
   Request* submit(Connection* connection, FrameBuffer frame);
+  struct ConnectResult {
+    int error = 0;
+    uint64_t connection = 0;
+  };
+  /// Connects to another broker: an OPENED event with listener -1 follows, or CLOSED.
+  ConnectResult connect(const std::string& address, int port);
+  /// Sends a request of ours on an outbound connection.
+  void send(Connection* connection, std::span<const uint8_t> bytes);
+  /// Forgets an answer that came in on an outbound connection.
+  void drop_received(Request* request);
   /// Bytes that came in on an attached connection. False when it is unknown.
   bool feed(uint64_t connection, std::span<const uint8_t> bytes);
   /// True when an attached connection wants no more input for now; an OUTPUT event tells when to
@@ -206,7 +224,7 @@ class Transport {
   };
 
   void accept_from(Listener* listener);
-  Connection* add_connection(int fd, int listener, bool internal = false);
+  Connection* add_connection(int fd, int listener, ConnectionKind kind);
   void on_readable(Connection* connection);
   void after_status(Connection* connection, FrameReader::Status status);
   void look_at(Connection* connection);

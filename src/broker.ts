@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import type { LoadedConfig } from './config/load-broker-config.ts'
+import type { NewTopic } from './controller/topic-manager.ts'
 import { DataDirectory } from './log/data-directory.ts'
 import { MetadataCache } from './metadata/metadata-cache.ts'
 import { Transport } from './network/transport.ts'
@@ -11,7 +12,7 @@ import { openEmbeddedRegistry } from './registry/embedded/embedded-registry.ts'
 import { FetchPurgatory } from './replica/delayed-fetch.ts'
 import { createInternalLog } from './replica/internal-log.ts'
 import { ReplicaManager } from './replica/replica-manager.ts'
-import { createApis } from './server/apis.ts'
+import { type Apis, createApis } from './server/apis.ts'
 import { ConversionPool } from './shard/conversion-pool.ts'
 import { Shard } from './shard/shard.ts'
 import { type Clock, systemClock } from './util/clock.ts'
@@ -47,6 +48,7 @@ export class Broker {
   #transport: Transport | null = null
   #replicas: ReplicaManager | null = null
   #purgatory: FetchPurgatory | null = null
+  #apis: Apis | null = null
   #shards: Shard[] = []
   #listeners: BoundListener[] = []
   #recovered = 0
@@ -84,6 +86,15 @@ export class Broker {
   /** Partitions found in the data directory at start. */
   get recoveredPartitions(): number {
     return this.#recovered
+  }
+
+  /** As CreateTopics does. Throws an Error that names the first topic that failed. */
+  async createTopics(topics: readonly NewTopic[]): Promise<void> {
+    if (this.#apis === null) throw new Error('the broker is not running')
+    for (const { name, errorCode, errorMessage } of await this.#apis.createTopics(topics)) {
+      if (errorCode === 0) continue
+      throw new Error(`topic ${name} could not be created: ${errorMessage ?? errorCode}`)
+    }
   }
 
   async #start(): Promise<void> {
@@ -172,6 +183,7 @@ export class Broker {
       random,
       logger: logger.child({ room: 'server' }),
     })
+    this.#apis = apis
     const summary = await replicas.openAll(apis.topics(), checkpoints, cleanShutdown)
     this.#recovered = summary.partitions
     transport.attachEvents({
@@ -253,8 +265,11 @@ export class Broker {
       this.#purgatory?.expireAll()
       await stopped
     }
-    await this.#replicas?.close()
-    await this.#close()
+    try {
+      await this.#replicas?.close()
+    } finally {
+      await this.#close()
+    }
   }
 
   /** Takes down what a failed start left. */
@@ -263,6 +278,7 @@ export class Broker {
   }
 
   async #close(): Promise<void> {
+    this.#apis = null
     this.#timers.close()
     for (const shard of this.#shards) await shard.stop()
     this.#shards = []

@@ -47,7 +47,10 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   registry: ['config', 'util'],
   security: ['protocol', 'config', 'util'],
   network: ['protocol', 'security', 'native', 'metrics', 'config', 'util'],
-  client: ['native', 'compression', 'protocol', 'security', 'config', 'util'],
+  client: [
+    ...['log/record-format', 'log/record-cursor', 'native', 'compression', 'protocol'],
+    ...['security', 'config', 'util'],
+  ],
   metadata: ['util'],
   replica: [
     ...['log/checkpoint-file', 'log/log-settings', 'type log/data-directory', 'type native/addon'],

@@ -82,8 +82,12 @@ class FaultScope {
   explicit FaultScope(FaultPlan* with) {
     plan = with;
     usual = file_operations();
-    file_operations() = {faulty_pwritev, faulty_ftruncate, faulty_fallocate, faulty_fdatasync,
-                         faulty_fsync};
+    FileOperations& operations = file_operations();
+    operations.pwritev = faulty_pwritev;
+    operations.ftruncate = faulty_ftruncate;
+    operations.fallocate = faulty_fallocate;
+    operations.fdatasync = faulty_fdatasync;
+    operations.fsync = faulty_fsync;
   }
   ~FaultScope() { file_operations() = usual; }
   FaultScope(const FaultScope&) = delete;

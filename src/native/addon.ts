@@ -1,4 +1,5 @@
 /** The one door to the C++ add-on: loads it and gives its functions types. */
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
 /** Limits of a transport; all numbers are bytes, counts or milliseconds as the names say. */
@@ -130,6 +131,33 @@ export interface Addon {
   ): boolean
   requestHead(transport: number, connection: number, sequence: number, out: Uint8Array): number
   requestResults(transport: number, connection: number, sequence: number, out: Float64Array): number
+  /** To another broker: OPENED with listener -1 or CLOSED follows. */
+  connect(transport: number, address: string, port: number): number
+  send(
+    transport: number,
+    connection: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean
+  /** An answer to a Fetch without record payloads; results as of `readProduceHead`. */
+  readFetchHead(
+    transport: number,
+    connection: number,
+    sequence: number,
+    out: Uint8Array,
+    version: number,
+  ): number
+  /** An answer on an outbound connection is read. */
+  dropFrame(transport: number, connection: number, sequence: number): void
+  /** Appends the records of a Fetch answer as a follower; a RESULT event follows. */
+  appendFetched(
+    transport: number,
+    connection: number,
+    sequence: number,
+    slices: Float64Array,
+    count: number,
+  ): boolean
   /** A connection of this process itself. */
   openInternal(transport: number): number
   /** The sequence of the RESULT event that follows, or a negative number. */
@@ -205,4 +233,8 @@ export interface Addon {
 
 const require = createRequire(import.meta.url)
 
-export const addon: Addon = require('../../../build/Release/shardlog.node')
+/** Built here, or what came with the package. */
+const built = '../../../build/Release/shardlog.node'
+const prebuilt = `../../../prebuilds/${process.platform}-${process.arch}/shardlog.node`
+
+export const addon: Addon = require(existsSync(new URL(built, import.meta.url)) ? built : prebuilt)

@@ -516,11 +516,15 @@ export function encodeResponse<A extends ApiSchema>(
   encode(writer, value)
 }
 
-/** Decodes a bare message that fills `bytes`. Throws as `decodeRequest`, also for bytes left over. */
+/**
+ * Decodes a bare message that fills `bytes`. Throws as `decodeRequest`, also for bytes left over
+ * unless `mayGoOn` says that a later version may have written more than this table knows.
+ */
 export function decodeMessage<M extends MessageSchema>(
   message: M,
   version: number,
   bytes: Buffer,
+  mayGoOn = false,
 ): MessageOf<M> {
   let decode = decoders.get(message.fields)?.[version]
   if (decode === undefined) {
@@ -529,7 +533,7 @@ export function decodeMessage<M extends MessageSchema>(
     decode = remember(decoders, message.fields, version, made)
   }
   const value = decode(sharedReader.reset(bytes, 0, bytes.length, false))
-  sharedReader.expectEnd()
+  if (!mayGoOn) sharedReader.expectEnd()
   return value as MessageOf<M>
 }
 

@@ -3,7 +3,7 @@ import type { LoadedConfig } from '../config/load-broker-config.ts'
 import type { TopicConfig } from '../config/topic-config.ts'
 import { BrokerConfigManager } from '../controller/broker-config-manager.ts'
 import { LiveBrokerTexts } from '../controller/broker-texts.ts'
-import { TopicManager } from '../controller/topic-manager.ts'
+import { type CreateOutcome, type NewTopic, TopicManager } from '../controller/topic-manager.ts'
 import type { MetadataCache } from '../metadata/metadata-cache.ts'
 import type { BrokerEndpoint, TopicImage } from '../metadata/topic-image.ts'
 import type { Connection } from '../network/connection.ts'
@@ -37,6 +37,9 @@ import { ProduceHandler } from './handlers/produce.ts'
 import { RequestDispatcher, serve, serveFrames } from './request-dispatcher.ts'
 import { Responder } from './responder.ts'
 
+/** How long an embedding program waits for its topics. */
+const CREATE_TIMEOUT_MS = 30_000
+
 export interface ApisOptions {
   readonly loaded: LoadedConfig
   readonly brokerId: number
@@ -57,6 +60,8 @@ export interface ApisOptions {
 export interface Apis {
   readonly handle: RequestHandler
   produceResult(connection: Connection, sequence: number, apiVersion: number): void
+  /** As CreateTopics does; one outcome per topic. */
+  createTopics(topics: readonly NewTopic[]): Promise<readonly CreateOutcome[]>
   /** What the logs of this broker are, after `load`. */
   topics(): { readonly image: TopicImage; readonly config: TopicConfig }[]
   /** Announces where clients reach this broker. */
@@ -142,6 +147,8 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
     handle: (frame) => dispatcher.handle(frame),
     produceResult: (connection, sequence, version) =>
       produce.handleResult(connection, sequence, version),
+    createTopics: (topics) =>
+      topicManager.createTopics(topics, { timeoutMs: CREATE_TIMEOUT_MS, validateOnly: false }),
     topics: () =>
       [...metadata.topics()].map((image) => ({
         image,

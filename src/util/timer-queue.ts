@@ -19,9 +19,11 @@ export class TimerQueue {
   #cancelled = 0
   #handle: NodeJS.Timeout | null = null
   #wakeMs = Number.POSITIVE_INFINITY
+  readonly #unsubscribe: (() => void) | undefined
 
   constructor(clock: Clock) {
     this.#clock = clock
+    this.#unsubscribe = clock.onAdvance?.(() => this.run())
   }
 
   get size(): number {
@@ -44,7 +46,7 @@ export class TimerQueue {
     return entry
   }
 
-  /** Runs what is due. The event loop calls it; a test with its own clock does so itself. */
+  /** Runs what is due. The event loop calls it, and a clock that is moved by hand. */
   run(): void {
     const now = this.#clock.monotonicMs()
     while (this.#heap.length > 0) {
@@ -64,6 +66,7 @@ export class TimerQueue {
   }
 
   close(): void {
+    this.#unsubscribe?.()
     if (this.#handle !== null) clearTimeout(this.#handle)
     this.#handle = null
     this.#heap = []

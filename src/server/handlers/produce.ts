@@ -17,7 +17,7 @@ import type { Clock } from '../../util/clock.ts'
 import type { Responder } from '../responder.ts'
 
 /** Numbers per slice; see `Produce` in native/addon.cc. */
-const SLICE = 10
+const SLICE = 11
 /** Numbers per result; see `RequestResults` there. */
 const RESULT = 6
 const FIRST_FLEXIBLE = 9
@@ -100,6 +100,7 @@ export class ProduceHandler {
             : this.#refuse(partition, version))
         if (wrong === null && records !== null && partition !== undefined) {
           this.#setSlice(slices, partition, records.position, records.bytes, now, ordinal)
+          this.#slices[slices * SLICE + 10] = now + request.timeoutMs
           slices += 1
           answers.push(appended(index))
         } else {
