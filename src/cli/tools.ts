@@ -18,7 +18,27 @@ export interface ToolEntry {
   readonly load: () => Promise<Tool>
 }
 
-export const TOOLS: readonly ToolEntry[] = []
+function entry(
+  name: string,
+  command: string,
+  group: ToolGroup,
+  summary: string,
+  load: () => Promise<Tool>,
+  classes: readonly string[] = [],
+): ToolEntry {
+  return { name, command, group, summary, load, classes }
+}
+
+export const TOOLS: readonly ToolEntry[] = [
+  entry(
+    'kafka-topics',
+    'topics',
+    'topics and records',
+    'Creates, lists, describes, changes and deletes topics.',
+    async () => (await import('./kafka-topics.ts')).kafkaTopics,
+    ['org.apache.kafka.tools.TopicCommand', 'kafka.admin.TopicCommand'],
+  ),
+]
 
 /** The entry of a tool by Apache's name, with or without `.sh`, or by its command. */
 export function findTool(name: string): ToolEntry | undefined {

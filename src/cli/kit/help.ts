@@ -1,5 +1,6 @@
 /** The text of `--help` and `--version`. */
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { OptionSpec, OptionTable } from './options.ts'
 import type { Tool } from './tool.ts'
 
@@ -60,6 +61,7 @@ export function helpOf(tool: Tool, table: OptionTable): string {
 
 /** The version of this package. */
 export function packageVersion(): string {
-  const text = readFileSync(new URL('../../../../package.json', import.meta.url), 'utf8')
+  const root = join(import.meta.dirname, '..', '..', '..', '..')
+  const text = readFileSync(join(root, 'package.json'), 'utf8')
   return (JSON.parse(text) as { version: string }).version
 }
