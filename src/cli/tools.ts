@@ -38,6 +38,26 @@ export const TOOLS: readonly ToolEntry[] = [
     async () => (await import('./kafka-topics.ts')).kafkaTopics,
     ['org.apache.kafka.tools.TopicCommand', 'kafka.admin.TopicCommand'],
   ),
+  entry(
+    'kafka-consumer-groups',
+    'groups',
+    'groups',
+    'Lists, describes and deletes consumer groups, and moves their offsets.',
+    async () => (await import('./kafka-consumer-groups.ts')).kafkaConsumerGroups,
+    [
+      'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand',
+      'kafka.admin.ConsumerGroupCommand',
+      'kafka.tools.ConsumerGroupCommand',
+    ],
+  ),
+  entry(
+    'kafka-dump-log',
+    'dump-log',
+    'files',
+    'Prints what is in log segments, indexes and snapshots.',
+    async () => (await import('./kafka-dump-log.ts')).kafkaDumpLog,
+    ['kafka.tools.DumpLogSegments', 'org.apache.kafka.tools.DumpLogSegments'],
+  ),
 ]
 
 /** The entry of a tool by Apache's name, with or without `.sh`, or by its command. */

@@ -46,11 +46,18 @@ interface Given {
 /** What a command line says. `N` are the names of the tool's options. */
 export class ParsedOptions<N extends string = string> {
   readonly positionals: readonly string[]
+  /** The options in the order of the command line, with their values. */
+  readonly sequence: readonly { readonly name: string; readonly value: string | undefined }[]
   readonly #given: ReadonlyMap<string, Given>
 
-  constructor(given: ReadonlyMap<string, Given>, positionals: readonly string[]) {
+  constructor(
+    given: ReadonlyMap<string, Given>,
+    positionals: readonly string[],
+    sequence: readonly { readonly name: string; readonly value: string | undefined }[] = [],
+  ) {
     this.#given = given
     this.positionals = positionals
+    this.sequence = sequence
   }
 
   has(name: N): boolean {
@@ -170,6 +177,7 @@ export function parseOptions<const T extends OptionTable>(
 ): ParsedOptions<keyof T & string> {
   const given = new Map<string, Given>()
   const positionals: string[] = []
+  const sequence: { name: string; value: string | undefined }[] = []
   let at = 0
   const take = (name: string, spec: OptionSpec, attached: string | undefined): void => {
     const entry = given.get(name) ?? { values: [], times: 0 }
@@ -220,9 +228,10 @@ export function parseOptions<const T extends OptionTable>(
       throw unknown(table, key)
     }
     take(name, table[name] as OptionSpec, equals === -1 ? undefined : text.slice(equals + 1))
+    sequence.push({ name, value: given.get(name)?.values.at(-1) })
   }
   checkPositionals(positionals, rules.positionals ?? [])
-  return new ParsedOptions(given, positionals)
+  return new ParsedOptions(given, positionals, sequence)
 }
 
 function checkPositionals(found: readonly string[], names: readonly string[]): void {
