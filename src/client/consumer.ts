@@ -13,7 +13,7 @@ import { RoundRobinAssignor } from './assignors/round-robin.ts'
 import type { ClientOptions } from './client-options.ts'
 import { Cluster } from './cluster.ts'
 import { type ClusterAccess, isTransient } from './cluster-access.ts'
-import { ClientClosedError, errorFor, KafkaError } from './errors.ts'
+import { ClientClosedError, errorFor, InvalidArgumentError, KafkaError } from './errors.ts'
 import { Fetcher, type IsolationLevel, READ_COMMITTED, READ_UNCOMMITTED } from './fetcher.ts'
 import {
   type CommittedPartition,
@@ -384,7 +384,7 @@ export class Consumer implements AsyncDisposable {
 
   /**
    * Offset of the next record of an assigned partition, found first if it is not known. Throws
-   * RequestTimeoutError's code REQUEST_TIMED_OUT as KafkaError when that takes too long.
+   * KafkaError (REQUEST_TIMED_OUT) when that takes longer than `defaultApiTimeoutMs`.
    */
   async position(partition: TopicPartition): Promise<number> {
     const { clock, defaultApiTimeoutMs } = this.#options
@@ -393,6 +393,7 @@ export class Consumer implements AsyncDisposable {
     return await this.#exclusively(async () => {
       const deadlineMs = clock.monotonicMs() + defaultApiTimeoutMs
       for (;;) {
+        this.#isSignalled = false
         this.#resolver.resolve()
         this.#throwError()
         if (state.state === 'known' || state.state === 'validating') return state.position
@@ -443,7 +444,7 @@ export class Consumer implements AsyncDisposable {
 
   /**
    * For each partition the first record at or after a timestamp (milliseconds), in the order asked;
-   * null where there is none.
+   * null where there is none. A partition is named once.
    */
   async offsetsForTimes(
     partitions: readonly PartitionTimestamp[],
@@ -577,7 +578,7 @@ export class Consumer implements AsyncDisposable {
 
   /** Waits for a signal, or for `timeoutMs` to be over. */
   async #wait(timeoutMs: number): Promise<void> {
-    if (this.#isSignalled || this.#needsAttention) return
+    if (this.#isSignalled) return
     await new Promise<void>((resolve) => {
       const timer =
         timeoutMs === FOREVER_MS ? null : this.#timers.schedule(timeoutMs, () => this.#signal())
@@ -893,6 +894,9 @@ export class Consumer implements AsyncDisposable {
   async #lookUp(partitions: readonly PartitionTimestamp[]): Promise<PartitionOffset[]> {
     this.#checkOpen()
     const { clock, metadataMaxAgeMs, retryBackoffMs, defaultApiTimeoutMs } = this.#options
+    if (new Set(partitions.map(keyOf)).size !== partitions.length) {
+      throw new InvalidArgumentError('a partition is named twice')
+    }
     const names = [...new Set(partitions.map(({ topic }) => topic))]
     const metadata = new MetadataView({
       cluster: this.#cluster,
