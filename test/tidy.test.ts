@@ -56,7 +56,10 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['log/checkpoint-file', 'log/log-settings', 'type log/data-directory', 'type native/addon'],
     ...['shard', 'network', 'client', 'metadata', 'protocol', 'metrics', 'config', 'util'],
   ],
-  group: ['replica', 'metadata', 'protocol', 'metrics', 'config', 'util'],
+  group: [
+    ...['log/record-format', 'log/record-cursor', 'replica', 'metadata', 'protocol'],
+    ...['metrics', 'config', 'util'],
+  ],
   transaction: [
     ...['replica', 'client', 'metadata', 'registry', 'protocol', 'metrics', 'config', 'util'],
   ],
