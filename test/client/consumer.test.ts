@@ -113,12 +113,10 @@ async function sharesPartitions({ topics, member }: Suite): Promise<void> {
   await second.close()
   // An orderly change neither loses nor repeats.
   assert.deepEqual([...first.read, ...second.read].sort(), everyRecord(4, 150).sort())
-  assert.deepEqual(first.events.slice(0, 3), [
-    'assigned 0,1,2,3',
-    'revoked 0,1,2,3',
-    'assigned 0,1',
-  ])
-  assert.deepEqual(second.events.slice(0, 2), ['assigned 2,3', 'revoked 2,3'])
+  const [assigned, revoked, half] = first.events
+  assert.deepEqual([assigned, revoked], ['assigned 0,1,2,3', 'revoked 0,1,2,3'])
+  assert.match(half as string, /^assigned (0,1|2,3)$/)
+  assert.match(second.events.slice(0, 2).join(), /^assigned (0,1,revoked 0,1|2,3,revoked 2,3)$/)
 }
 
 async function takesOverFromTheDead({ broker, topics, member }: Suite): Promise<void> {
