@@ -69,7 +69,10 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['metadata', 'replica', 'group', 'transaction', 'controller', 'registry', 'protocol'],
     ...['metrics', 'config', 'util'],
   ],
-  cli: ['client', 'native', 'compression', 'log', 'protocol', 'config', 'registry', 'util'],
+  cli: [
+    ...['group/record-schemas', 'client', 'native', 'compression', 'log', 'protocol'],
+    ...['config', 'registry', 'util'],
+  ],
 }
 
 /** Entry points and wiring: files directly in `src/`, which may import every room. */

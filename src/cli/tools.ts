@@ -39,6 +39,14 @@ export const TOOLS: readonly ToolEntry[] = [
     ['org.apache.kafka.tools.TopicCommand', 'kafka.admin.TopicCommand'],
   ),
   entry(
+    'kafka-console-consumer',
+    'consume',
+    'topics and records',
+    'Prints the records of topics.',
+    async () => (await import('./kafka-console-consumer.ts')).kafkaConsoleConsumer,
+    ['org.apache.kafka.tools.consumer.ConsoleConsumer', 'kafka.tools.ConsoleConsumer'],
+  ),
+  entry(
     'kafka-consumer-groups',
     'groups',
     'groups',
