@@ -686,7 +686,7 @@ export class Consumer implements AsyncDisposable {
       await this.#lose()
       return
     }
-    await this.#commitConsumed(this.#options.rebalanceTimeoutMs)
+    await this.#commitConsumed(this.#options.requestTimeoutMs)
     const topics = new Set(this.#subscription.topics)
     const leaving = this.#isCooperative
       ? this.assignment().filter(({ topic }) => !topics.has(topic))
@@ -713,13 +713,15 @@ export class Consumer implements AsyncDisposable {
     const revoked = owned.filter((one) => !keys.has(keyOf(one)))
     if (revoked.length > 0) {
       // They were read on while the group was joined.
-      await this.#commitConsumed(this.#options.rebalanceTimeoutMs)
+      await this.#commitConsumed(this.#options.requestTimeoutMs)
       await this.#revoke(revoked)
       membership.requestRejoin('partitions were given up for others to have')
     }
     const before = new Set(owned.map(keyOf))
     this.#subscription.setAssigned(assigned)
-    this.#metadata.requestUpdate()
+    if (assigned.some((one) => this.#metadata.partition(one) === undefined)) {
+      this.#metadata.requestUpdate()
+    }
     this.#resolver.resolve()
     await this.#listener.onPartitionsAssigned?.(assigned.filter((one) => !before.has(keyOf(one))))
   }
@@ -835,7 +837,7 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** Of the auto-commit: what cannot be committed because the group goes on is read again there. */
+  /** Of the auto-commit: what cannot be committed now is read again, here or by another member. */
   async #commitConsumed(timeoutMs: number): Promise<void> {
     if (!this.#options.autoCommit || this.#membership === null) return
     if (this.#subscription.isGroupManaged && this.#membership.generationId === NO_GENERATION) return
@@ -844,7 +846,8 @@ export class Consumer implements AsyncDisposable {
     try {
       await this.#commit(offsets, timeoutMs)
     } catch (error) {
-      if (!isOvertaken(error as Error)) throw error
+      const isLast = this.#closing !== null && !isOvertaken(error as Error)
+      if (isLast || !(isOvertaken(error as Error) || isTransient(error as Error))) throw error
     }
   }
 
@@ -856,10 +859,7 @@ export class Consumer implements AsyncDisposable {
       const isJoining = this.#join !== null && this.#join.outcome === null
       const done = isJoining ? Promise.resolve() : this.#commitConsumed(autoCommitIntervalMs)
       done
-        .catch((error: Error) => {
-          // What passes is tried again with the next interval.
-          if (!isTransient(error)) this.#raise(error)
-        })
+        .catch((error: Error) => this.#raise(error))
         .finally(() => {
           if (this.#closing === null) this.#scheduleCommit()
         })

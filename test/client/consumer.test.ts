@@ -214,6 +214,50 @@ async function keepsReadingWhileOthersJoin({ topics, member }: Suite): Promise<v
   }
 }
 
+/** From members that only know eager rebalances to cooperative ones, one by one (KIP-429). */
+async function upgradesToCooperative({ topics, member }: Suite): Promise<void> {
+  const topic = await topics.create(4)
+  const options = member({ autoCommitIntervalMs: 50 })
+  const readers: GroupReader[] = []
+  let produced = 0
+  let isDone = false
+  const produceOn = (async () => {
+    while (!isDone) {
+      await Promise.all([0, 1, 2, 3].map((p) => topics.produce(topic, p, [`v${produced}`])))
+      produced += 1
+    }
+  })()
+  const open: GroupReader[] = []
+  const settled = async (): Promise<void> => {
+    await until('all partitions are shared out', () => {
+      const owned = open.flatMap(({ partitions }) => partitions)
+      return owned.length === 4 && open.every(({ partitions }) => partitions.length > 0)
+    })
+    const before = produced
+    await until('they are read', () => {
+      const read = new Set(readers.flatMap((reader) => reader.read))
+      return everyRecord(4, before).every((one) => read.has(one))
+    })
+  }
+  const both = ['cooperative-sticky', 'range'] as const
+  for (const assignors of [['range'], ['range'], both, both, ['cooperative-sticky']] as const) {
+    const reader = new GroupReader({ ...options, assignors }, topic)
+    readers.push(reader)
+    open.push(reader)
+    await settled()
+    if (open.length > 2) await open.shift()?.close()
+    await settled()
+  }
+  await open.shift()?.close()
+  await settled()
+  isDone = true
+  await produceOn
+  await settled()
+  await open[0]?.close()
+  const read = readers.flatMap((reader) => reader.read)
+  assert.deepEqual(read.sort(), everyRecord(4, produced).sort())
+}
+
 async function commitsAndResumes({ topics, member }: Suite): Promise<void> {
   const topic = await topics.create(2)
   await topics.produce(topic, 0, numbered('a', 10))
@@ -424,6 +468,7 @@ const TESTS: readonly [string, (suite: Suite, t: TestContext) => Promise<void>][
   ['a member that dies is replaced, and nothing is lost', takesOverFromTheDead],
   ['a static member returns without a rebalance, and fences its double', staticMemberReturns],
   ['with cooperative rebalances the partitions that stay are read on', keepsReadingWhileOthersJoin],
+  ['a group is upgraded to cooperative rebalances', upgradesToCooperative],
   ['commits, and resumes at what was committed', commitsAndResumes],
   ['seeks, pauses, and looks up offsets', seeksAndPauses],
   ['begins where autoOffsetReset says', resetsOffsets],

@@ -330,6 +330,26 @@ test('a commit does not wait behind a join', async (t) => {
   await joining
 })
 
+test('a join that is answered after the member has left makes it no member again', async (t) => {
+  const setup = new Setup(t)
+  await setup.join()
+  let release = (): void => undefined
+  setup.cluster.on(JoinGroup, async () => {
+    await new Promise<void>((resolve) => {
+      release = resolve
+    })
+    return joined(2)
+  })
+  setup.membership.requestRejoin('test')
+  const joining = setup.membership.join(() => SUBSCRIPTION)
+  await until('it joins', () => setup.cluster.requests(JoinGroup).length === 2)
+  await setup.membership.leave('bye')
+  release()
+  assert.notEqual((await joining).kind, 'joined')
+  assert.deepEqual([setup.membership.generationId, setup.membership.memberId], [-1, ''])
+  assert.equal(setup.cluster.requests(SyncGroup).length, 1)
+})
+
 test('committed offsets in every version', async (t) => {
   for (let version = 1; version <= 9; version += 1) {
     const setup = new Setup(t)
