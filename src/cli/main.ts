@@ -4,6 +4,7 @@
  */
 import { setMaxListeners } from 'node:events'
 import * as nodeModule from 'node:module'
+import type { Tool } from './kit/tool.ts'
 
 /** Node 22 keeps compiled modules on disk; before that there is nothing to turn on. */
 function enableCompileCache(): void {
@@ -34,25 +35,28 @@ function signalOfInterrupt(): AbortSignal {
   return controller.signal
 }
 
-/** Runs the tool of this name and sets the exit status. */
-export async function main(name: string, words: readonly string[]): Promise<void> {
+/** Runs a tool with this process's streams and signals, and sets the exit status. */
+export async function runInProcess(tool: Tool, words: readonly string[]): Promise<void> {
   enableCompileCache()
   endQuietlyOnClosedPipe()
-  const [{ findTool }, { runTool }] = await Promise.all([
-    import('./tools.ts'),
-    import('./kit/run-tool.ts'),
-  ])
-  const entry = findTool(name)
-  if (entry === undefined) {
-    process.stderr.write(`${name}: no such tool\n`)
-    process.exitCode = 1
-    return
-  }
-  process.exitCode = await runTool(await entry.load(), words, {
+  const { runTool } = await import('./kit/run-tool.ts')
+  process.exitCode = await runTool(tool, words, {
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
     isTerminal: process.stderr.isTTY === true,
     signal: signalOfInterrupt(),
   })
+}
+
+/** Runs the tool of this name and sets the exit status. */
+export async function main(name: string, words: readonly string[]): Promise<void> {
+  const { findTool } = await import('./tools.ts')
+  const entry = findTool(name)
+  if (entry === undefined) {
+    process.stderr.write(`${name}: no such tool\n`)
+    process.exitCode = 1
+    return
+  }
+  await runInProcess(await entry.load(), words)
 }

@@ -13,7 +13,7 @@ import { RoundRobinAssignor } from './assignors/round-robin.ts'
 import type { ClientOptions } from './client-options.ts'
 import { Cluster } from './cluster.ts'
 import { type ClusterAccess, isTransient } from './cluster-access.ts'
-import { ClientClosedError, errorFor, KafkaError } from './errors.ts'
+import { ClientClosedError, errorFor, InvalidArgumentError, KafkaError } from './errors.ts'
 import { Fetcher, type IsolationLevel, READ_COMMITTED, READ_UNCOMMITTED } from './fetcher.ts'
 import {
   type CommittedPartition,
@@ -384,7 +384,7 @@ export class Consumer implements AsyncDisposable {
 
   /**
    * Offset of the next record of an assigned partition, found first if it is not known. Throws
-   * RequestTimeoutError's code REQUEST_TIMED_OUT as KafkaError when that takes too long.
+   * KafkaError (REQUEST_TIMED_OUT) when that takes longer than `defaultApiTimeoutMs`.
    */
   async position(partition: TopicPartition): Promise<number> {
     const { clock, defaultApiTimeoutMs } = this.#options
@@ -393,6 +393,7 @@ export class Consumer implements AsyncDisposable {
     return await this.#exclusively(async () => {
       const deadlineMs = clock.monotonicMs() + defaultApiTimeoutMs
       for (;;) {
+        this.#isSignalled = false
         this.#resolver.resolve()
         this.#throwError()
         if (state.state === 'known' || state.state === 'validating') return state.position
@@ -443,7 +444,7 @@ export class Consumer implements AsyncDisposable {
 
   /**
    * For each partition the first record at or after a timestamp (milliseconds), in the order asked;
-   * null where there is none.
+   * null where there is none. A partition is named once.
    */
   async offsetsForTimes(
     partitions: readonly PartitionTimestamp[],
@@ -577,7 +578,7 @@ export class Consumer implements AsyncDisposable {
 
   /** Waits for a signal, or for `timeoutMs` to be over. */
   async #wait(timeoutMs: number): Promise<void> {
-    if (this.#isSignalled || this.#needsAttention) return
+    if (this.#isSignalled) return
     await new Promise<void>((resolve) => {
       const timer =
         timeoutMs === FOREVER_MS ? null : this.#timers.schedule(timeoutMs, () => this.#signal())
@@ -685,7 +686,7 @@ export class Consumer implements AsyncDisposable {
       await this.#lose()
       return
     }
-    await this.#commitConsumed(this.#options.rebalanceTimeoutMs)
+    await this.#commitConsumed(this.#options.requestTimeoutMs)
     const topics = new Set(this.#subscription.topics)
     const leaving = this.#isCooperative
       ? this.assignment().filter(({ topic }) => !topics.has(topic))
@@ -712,13 +713,15 @@ export class Consumer implements AsyncDisposable {
     const revoked = owned.filter((one) => !keys.has(keyOf(one)))
     if (revoked.length > 0) {
       // They were read on while the group was joined.
-      await this.#commitConsumed(this.#options.rebalanceTimeoutMs)
+      await this.#commitConsumed(this.#options.requestTimeoutMs)
       await this.#revoke(revoked)
       membership.requestRejoin('partitions were given up for others to have')
     }
     const before = new Set(owned.map(keyOf))
     this.#subscription.setAssigned(assigned)
-    this.#metadata.requestUpdate()
+    if (assigned.some((one) => this.#metadata.partition(one) === undefined)) {
+      this.#metadata.requestUpdate()
+    }
     this.#resolver.resolve()
     await this.#listener.onPartitionsAssigned?.(assigned.filter((one) => !before.has(keyOf(one))))
   }
@@ -834,7 +837,7 @@ export class Consumer implements AsyncDisposable {
     }
   }
 
-  /** Of the auto-commit: what cannot be committed because the group goes on is read again there. */
+  /** Of the auto-commit: what cannot be committed now is read again, here or by another member. */
   async #commitConsumed(timeoutMs: number): Promise<void> {
     if (!this.#options.autoCommit || this.#membership === null) return
     if (this.#subscription.isGroupManaged && this.#membership.generationId === NO_GENERATION) return
@@ -843,7 +846,8 @@ export class Consumer implements AsyncDisposable {
     try {
       await this.#commit(offsets, timeoutMs)
     } catch (error) {
-      if (!isOvertaken(error as Error)) throw error
+      const isLast = this.#closing !== null && !isOvertaken(error as Error)
+      if (isLast || !(isOvertaken(error as Error) || isTransient(error as Error))) throw error
     }
   }
 
@@ -855,10 +859,7 @@ export class Consumer implements AsyncDisposable {
       const isJoining = this.#join !== null && this.#join.outcome === null
       const done = isJoining ? Promise.resolve() : this.#commitConsumed(autoCommitIntervalMs)
       done
-        .catch((error: Error) => {
-          // What passes is tried again with the next interval.
-          if (!isTransient(error)) this.#raise(error)
-        })
+        .catch((error: Error) => this.#raise(error))
         .finally(() => {
           if (this.#closing === null) this.#scheduleCommit()
         })
@@ -893,6 +894,9 @@ export class Consumer implements AsyncDisposable {
   async #lookUp(partitions: readonly PartitionTimestamp[]): Promise<PartitionOffset[]> {
     this.#checkOpen()
     const { clock, metadataMaxAgeMs, retryBackoffMs, defaultApiTimeoutMs } = this.#options
+    if (new Set(partitions.map(keyOf)).size !== partitions.length) {
+      throw new InvalidArgumentError('a partition is named twice')
+    }
     const names = [...new Set(partitions.map(({ topic }) => topic))]
     const metadata = new MetadataView({
       cluster: this.#cluster,

@@ -106,6 +106,8 @@ export class GroupMembership {
   #isRejoinNeeded = true
   #rejoinReason = 'the member joins for the first time'
   #isJoining = false
+  /** Grows when the member leaves: a join from before it must not make it a member again. */
+  #leaves = 0
   #isLeader = false
   /** The topics as they were shared out, to see whether they have changed. */
   #sharedOut = ''
@@ -176,9 +178,10 @@ export class GroupMembership {
   async join(subscription: () => JoinSubscription): Promise<JoinOutcome> {
     this.#isJoining = true
     this.#stopHeartbeat()
+    const leaves = this.#leaves
     try {
       for (;;) {
-        if (this.#closed) return { kind: 'failed', error: errorFor(ErrorCode.UNKNOWN_MEMBER_ID) }
+        if (this.#closed || leaves !== this.#leaves) return { kind: 'failed', error: haveLeft() }
         this.#isRejoinNeeded = false
         const before = this.#generationId
         try {
@@ -212,6 +215,7 @@ export class GroupMembership {
   async leave(reason: string): Promise<void> {
     const memberId = this.#memberId
     const { groupInstanceId, groupId, requestTimeoutMs } = this.#options
+    this.#leaves += 1
     this.#forget(true)
     if (groupInstanceId !== null || memberId === '') return
     try {
@@ -306,6 +310,7 @@ export class GroupMembership {
     const { groupId, groupInstanceId, sessionTimeoutMs, rebalanceTimeoutMs, assignors } =
       this.#options
     const timeoutMs = Math.max(this.#options.requestTimeoutMs, rebalanceTimeoutMs + JOIN_MARGIN_MS)
+    const leaves = this.#leaves
     const response = await this.#send(
       JoinGroup,
       {
@@ -329,6 +334,7 @@ export class GroupMembership {
       },
       timeoutMs,
     )
+    if (leaves !== this.#leaves) throw haveLeft()
     if (response.errorCode === ErrorCode.MEMBER_ID_REQUIRED) this.#memberId = response.memberId
     this.#check(response.errorCode)
     if (response.protocolType !== null && response.protocolType !== CONSUMER_PROTOCOL_TYPE) {
@@ -366,6 +372,7 @@ export class GroupMembership {
   ): Promise<ConsumerAssignment> {
     const { groupId, groupInstanceId, rebalanceTimeoutMs, requestTimeoutMs } = this.#options
     const timeoutMs = Math.max(requestTimeoutMs, rebalanceTimeoutMs + JOIN_MARGIN_MS)
+    const leaves = this.#leaves
     const answer = await this.#send(
       SyncGroup,
       {
@@ -379,6 +386,7 @@ export class GroupMembership {
       },
       timeoutMs,
     )
+    if (leaves !== this.#leaves) throw haveLeft()
     this.#check(answer.errorCode)
     return decodeConsumerAssignment(answer.assignment)
   }
@@ -609,6 +617,10 @@ export class GroupMembership {
     }
     throw errorFor(errorCode, what)
   }
+}
+
+function haveLeft(): Error {
+  return errorFor(ErrorCode.UNKNOWN_MEMBER_ID, 'the member has left the group')
 }
 
 /** Topics that a group shares, in a form that can be compared. */

@@ -146,6 +146,8 @@ export class PositionResolver {
       state.rewind()
       state.state = 'validating'
     }
+    this.#timer?.cancel()
+    this.#timer = null
     this.resolve()
   }
 
