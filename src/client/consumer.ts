@@ -13,7 +13,13 @@ import { RoundRobinAssignor } from './assignors/round-robin.ts'
 import type { ClientOptions } from './client-options.ts'
 import { Cluster } from './cluster.ts'
 import { type ClusterAccess, isTransient } from './cluster-access.ts'
-import { ClientClosedError, errorFor, InvalidArgumentError, KafkaError } from './errors.ts'
+import {
+  ClientClosedError,
+  errorFor,
+  IllegalStateError,
+  InvalidArgumentError,
+  KafkaError,
+} from './errors.ts'
 import { Fetcher, type IsolationLevel, READ_COMMITTED, READ_UNCOMMITTED } from './fetcher.ts'
 import {
   type CommittedPartition,
@@ -284,7 +290,9 @@ export class Consumer implements AsyncDisposable {
       throw errorFor(ErrorCode.INVALID_GROUP_ID, 'subscribe needs a groupId; or assign partitions')
     }
     if (this.#subscription.kind === 'manual') {
-      throw new Error('partitions were assigned by hand: unsubscribe before you subscribe')
+      throw new IllegalStateError(
+        'partitions were assigned by hand: unsubscribe before you subscribe',
+      )
     }
     this.#listener = listener
     if (topics instanceof RegExp) this.#subscription.subscribePattern(topics)
@@ -299,7 +307,9 @@ export class Consumer implements AsyncDisposable {
   assign(partitions: readonly ManualAssignment[]): void {
     this.#checkOpen()
     if (this.#subscription.isGroupManaged) {
-      throw new Error('the group decides on partitions: unsubscribe before you assign some')
+      throw new IllegalStateError(
+        'the group decides on partitions: unsubscribe before you assign some',
+      )
     }
     this.#subscription.assignManually(partitions)
     for (const { offset, ...one } of partitions) {
@@ -567,7 +577,9 @@ export class Consumer implements AsyncDisposable {
     this.#hasPolled = true
     if (this.#closing !== null) return
     if (this.#subscription.kind === 'none') {
-      throw new Error('the consumer reads nothing: subscribe to topics, or assign partitions')
+      throw new IllegalStateError(
+        'the consumer reads nothing: subscribe to topics, or assign partitions',
+      )
     }
     this.#throwError()
     await this.#attendGroup()
@@ -620,7 +632,7 @@ export class Consumer implements AsyncDisposable {
 
   async #exclusively<T>(work: () => Promise<T>): Promise<T> {
     if (this.#busy !== null) {
-      throw new Error('a consumer is read by one caller at a time')
+      throw new IllegalStateError('a consumer is read by one caller at a time')
     }
     const done = work()
     this.#busy = done.then(
@@ -870,7 +882,9 @@ export class Consumer implements AsyncDisposable {
     this.#checkOpen()
     const state = this.#subscription.get(partition)
     if (state === undefined) {
-      throw new Error(`${partition.topic}-${partition.partition} is not assigned to this consumer`)
+      throw new IllegalStateError(
+        `${partition.topic}-${partition.partition} is not assigned to this consumer`,
+      )
     }
     return state
   }
@@ -963,7 +977,7 @@ export class Consumer implements AsyncDisposable {
 
 function checkedOffset(offset: number): number {
   if (!Number.isSafeInteger(offset) || offset < 0) {
-    throw new RangeError(`${offset} is no offset`)
+    throw new InvalidArgumentError(`${offset} is no offset`)
   }
   return offset
 }
