@@ -18,7 +18,9 @@
 #include "directory_lock.h"
 #include "event_queue.h"
 #include "fetch_layout.h"
+#include "offset_map.h"
 #include "produce_layout.h"
+#include "record_filter.h"
 #include "shard.h"
 #include "transport.h"
 
@@ -131,6 +133,7 @@ struct AddonData {
   int closing = 0;
   napi_async_cleanup_hook_handle hook = nullptr;
   bool cleaning = false;
+  std::vector<uint8_t> filtered;  // Scratch of `filterRecords`.
 };
 
 AddonData& data_of(const Napi::CallbackInfo& info) { return *info.Env().GetInstanceData<AddonData>(); }
@@ -1307,6 +1310,197 @@ Napi::Value ReadLog(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), true);
 }
 
+// --- Cleaning
+
+/// cleaningState(log, times): [errno, truncations, rows of 4 per segment: base offset, bytes,
+/// largest timestamp, first timestamp], or null when the log is gone.
+Napi::Value LogCleaningState(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<ShardLog> log = log_of(info);
+  if (!log) return info.Env().Null();
+  const CleaningState state = log->log->cleaning_state(info[1].As<Napi::Boolean>().Value());
+  auto rows = Napi::Float64Array::New(info.Env(), state.segments.size() * 4);
+  double* row = rows.Data();
+  for (const CleaningState::Segment& segment : state.segments) {
+    *row++ = static_cast<double>(segment.base_offset);
+    *row++ = static_cast<double>(segment.size);
+    *row++ = static_cast<double>(segment.largest_timestamp);
+    *row++ = static_cast<double>(segment.first_timestamp);
+  }
+  Napi::Array result = Napi::Array::New(info.Env(), 3);
+  result.Set(0u, state.error);
+  result.Set(1u, static_cast<double>(state.truncations));
+  result.Set(2u, rows);
+  return result;
+}
+
+/// lastBatchesOfProducers(log): rows of 3: producer id, offset of its last record (-1: none), epoch.
+Napi::Value LastBatchesOfProducers(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<ShardLog> log = log_of(info);
+  if (!log) return Napi::Float64Array::New(info.Env(), 0);
+  const auto& producers = log->log->producers().producers();
+  auto rows = Napi::Float64Array::New(info.Env(), producers.size() * 3);
+  double* row = rows.Data();
+  for (const auto& [id, entry] : producers) {
+    *row++ = static_cast<double>(id);
+    *row++ = entry.count > 0 ? static_cast<double>(entry.batches[entry.count - 1].last_offset) : -1;
+    *row++ = entry.epoch;
+  }
+  return rows;
+}
+
+/// replaceSegments(log, base offsets, truncations, callback): 0 and, when what was replaced is gone,
+/// callback(errno); or at once an errno, or -1 when the log is gone.
+struct DiscardWork {
+  uv_work_t work;
+  ReplacedSegments replaced;
+  int error = 0;
+  Napi::FunctionReference callback;
+  AddonData* data;
+};
+
+Napi::Value ReplaceSegments(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<ShardLog> log = log_of(info);
+  if (!log) return Napi::Number::New(info.Env(), kGone);
+  auto rows = info[1].As<Napi::Float64Array>();
+  std::vector<int64_t> bases;
+  for (size_t i = 0; i < rows.ElementLength(); ++i) bases.push_back(static_cast<int64_t>(rows[i]));
+  ReplacedSegments replaced;
+  const int error =
+      log->log->replace_segments(bases, static_cast<uint64_t>(integer(info[2])), &replaced);
+  if (error != 0) return Napi::Number::New(info.Env(), error);
+  AddonData* data = &data_of(info);
+  auto* discard = new DiscardWork{
+      {}, std::move(replaced), 0, Napi::Persistent(info[3].As<Napi::Function>()), data};
+  discard->work.data = discard;
+  ++data->closing;
+  uv_queue_work(
+      data->loop, &discard->work,
+      [](uv_work_t* work) {
+        auto* self = static_cast<DiscardWork*>(work->data);
+        self->error = PartitionLog::discard(self->replaced);
+        // The last reference frees the blocks, which takes a while.
+        self->replaced.files.clear();
+      },
+      [](uv_work_t* work, int) {
+        auto* self = static_cast<DiscardWork*>(work->data);
+        AddonData* owner = self->data;
+        if (!owner->cleaning) {
+          Napi::Env env = self->callback.Env();
+          Napi::HandleScope scope(env);
+          self->callback.MakeCallback(env.Global(), {Napi::Number::New(env, self->error)});
+        }
+        delete self;
+        --owner->closing;
+        finish_cleanup(owner);
+      });
+  return Napi::Number::New(info.Env(), 0);
+}
+
+/// createOffsetMap(bytesMax, loadFactor, secret of 16 bytes): a map of keys to offsets.
+Napi::Value CreateOffsetMap(const Napi::CallbackInfo& info) {
+  std::array<uint64_t, 2> secret{};
+  const std::span<uint8_t> bytes = bytes_of(info[2]);
+  std::memcpy(secret.data(), bytes.data(), std::min(bytes.size(), sizeof secret));
+  auto* map = new OffsetMap(static_cast<size_t>(integer(info[0])), number(info[1]), secret);
+  return Napi::External<OffsetMap>::New(info.Env(), map,
+                                        [](Napi::Env, OffsetMap* gone) { delete gone; });
+}
+
+OffsetMap& map_of(const Napi::CallbackInfo& info) {
+  return *info[0].As<Napi::External<OffsetMap>>().Data();
+}
+
+/// clearOffsetMap(map): forgets the keys and gives the memory back.
+Napi::Value ClearOffsetMap(const Napi::CallbackInfo& info) {
+  map_of(info).clear();
+  data_of(info).filtered = {};
+  return info.Env().Undefined();
+}
+
+/// offsetMapSize(map): [keys, bytes].
+Napi::Value OffsetMapSize(const Napi::CallbackInfo& info) {
+  Napi::Array result = Napi::Array::New(info.Env(), 2);
+  result.Set(0u, static_cast<double>(map_of(info).size()));
+  result.Set(1u, static_cast<double>(map_of(info).bytes()));
+  return result;
+}
+
+/// putOffset(map, key, offset): false when the map is full.
+Napi::Value PutOffset(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), map_of(info).put(bytes_of(info[1]), integer(info[2])));
+}
+
+/// getOffset(map, key): -1 for a key that was never put.
+Napi::Value GetOffset(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(map_of(info).get(bytes_of(info[1]))));
+}
+
+/// indexRecords(map, batch, records or null, first offset, state): notes the keys of a batch, whose
+/// records are in `batch` or decompressed in `records`. 0, 1 when the map is full, -1 when they are
+/// malformed; state[0]: the last offset noted, -1 for none.
+Napi::Value IndexRecords(const Napi::CallbackInfo& info) {
+  const std::span<const uint8_t> batch = bytes_of(info[1]);
+  if (batch.size() < static_cast<size_t>(kBatchHeaderBytes)) {
+    return Napi::Number::New(info.Env(), -1);
+  }
+  const BatchHeader header = read_batch_header(batch.data());
+  const std::span<const uint8_t> records = info[2].IsTypedArray()
+                                               ? std::span<const uint8_t>(bytes_of(info[2]))
+                                               : batch.subspan(kBatchHeaderBytes);
+  const IndexResult result = index_records(header, records, integer(info[3]), &map_of(info));
+  info[4].As<Napi::Float64Array>().Data()[0] = static_cast<double>(result.last_offset);
+  const int code = result.kind == IndexResult::Kind::kOk     ? 0
+                   : result.kind == IndexResult::Kind::kFull ? 1
+                                                             : -1;
+  return Napi::Number::New(info.Env(), code);
+}
+
+/// filterRecords(map, batch, records or null, latest offset, flags, delete horizon, state): decides
+/// about the records of a batch. The new batch, not compressed, or null when the original stands or
+/// nothing is left; state: [malformed, records kept, records without a key]. Flags: 1 drop all, 2
+/// keep all, 4 keep tombstones, 8 wants a horizon.
+Napi::Value FilterRecords(const Napi::CallbackInfo& info) {
+  const std::span<const uint8_t> batch = bytes_of(info[1]);
+  double* state = info[6].As<Napi::Float64Array>().Data();
+  if (batch.size() < static_cast<size_t>(kBatchHeaderBytes)) {
+    state[0] = 1;
+    return info.Env().Null();
+  }
+  const int64_t flags = integer(info[4]);
+  const FilterRules rules{.latest_offset = integer(info[3]),
+                          .drop_all = (flags & 1) != 0,
+                          .keep_all = (flags & 2) != 0,
+                          .keep_tombstones = (flags & 4) != 0,
+                          .wants_horizon = (flags & 8) != 0,
+                          .delete_horizon_ms = integer(info[5])};
+  const BatchHeader header = read_batch_header(batch.data());
+  const std::span<const uint8_t> records = info[2].IsTypedArray()
+                                               ? std::span<const uint8_t>(bytes_of(info[2]))
+                                               : batch.subspan(kBatchHeaderBytes);
+  std::vector<uint8_t>& changed = data_of(info).filtered;
+  const FilterResult result =
+      filter_records(header, batch, records, rules, map_of(info), &changed);
+  state[0] = result.malformed ? 1 : 0;
+  state[1] = result.kept;
+  state[2] = result.without_key;
+  if (!result.changed) return info.Env().Null();
+  return Napi::Buffer<uint8_t>::Copy(info.Env(), changed.data(), changed.size());
+}
+
+template <typename Add>
+void add_cleaning_functions(const Add& add) {
+  add("cleaningState", LogCleaningState);
+  add("lastBatchesOfProducers", LastBatchesOfProducers);
+  add("replaceSegments", ReplaceSegments);
+  add("createOffsetMap", CreateOffsetMap);
+  add("clearOffsetMap", ClearOffsetMap);
+  add("offsetMapSize", OffsetMapSize);
+  add("putOffset", PutOffset);
+  add("getOffset", GetOffset);
+  add("indexRecords", IndexRecords);
+  add("filterRecords", FilterRecords);
+}
+
 template <typename Add>
 void add_log_functions(const Add& add) {
   add("openLog", OpenLog);
@@ -1381,6 +1575,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   add("slowSliceNow", SlowSliceNow);
   add("finishSlow", FinishSlow);
   add_log_functions(add);
+  add_cleaning_functions(add);
   return exports;
 }
 

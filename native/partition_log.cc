@@ -405,10 +405,11 @@ int PartitionLog::scan_segment(size_t index, RecoveryReport* report, bool* cut) 
   return save_index(segment);
 }
 
-/// Reads the index files into `segment`, which nobody shares. EBADMSG when they do not fit it.
-int PartitionLog::read_index(Segment& segment) const {
+/// Reads the index files, which may have a suffix, into `segment`, which nobody shares. EBADMSG when
+/// they do not fit it.
+int PartitionLog::read_index(Segment& segment, const char* suffix) const {
   std::vector<uint8_t> bytes;
-  int error = read_whole_file(path_of(segment.base_offset, ".index"), &bytes);
+  int error = read_whole_file(path_of(segment.base_offset, ".index") + suffix, &bytes);
   if (error == ENOENT) {
     // Written at the first entry: a short segment has none.
     if (segment.size > kUnindexedBytes) return EBADMSG;
@@ -431,7 +432,7 @@ int PartitionLog::read_index(Segment& segment) const {
     index.push_back(entry);
   }
   bytes.clear();
-  error = read_whole_file(path_of(segment.base_offset, ".timeindex"), &bytes);
+  error = read_whole_file(path_of(segment.base_offset, ".timeindex") + suffix, &bytes);
   if (error != 0 && error != ENOENT) return error;
   std::vector<TimeEntry> times;
   bool damaged = bytes.size() % kTimeEntryBytes != 0;
@@ -495,6 +496,21 @@ int PartitionLog::rebuild_index(Segment& segment) const {
   return 0;
 }
 
+/// Takes the indexes of `segment`, which nobody shares, from its files, whose names may have a
+/// suffix, or makes them anew. EBADMSG when that is impossible, too.
+int PartitionLog::make_index(Segment& segment, const char* suffix) const {
+  int error = read_index(segment, suffix);
+  if (error != EBADMSG) return error;
+  error = rebuild_index(segment);
+  if (error == 0 && segment.max_timestamp >= 0 &&
+      (segment.time_index.empty() || segment.time_index.back().timestamp < segment.max_timestamp)) {
+    segment.time_index.push_back(
+        {segment.max_timestamp,
+         static_cast<int32_t>(segment.max_timestamp_offset - segment.base_offset)});
+  }
+  return error;
+}
+
 /// Any thread. Indexes that are missing or do not fit are made anew in memory; EBADMSG when that
 /// is impossible, too.
 int PartitionLog::load_index(Segment& segment) const {
@@ -506,17 +522,7 @@ int PartitionLog::load_index(Segment& segment) const {
     loaded.file = segment.file;
     loaded.size = segment.size;
   }
-  int error = read_index(loaded);
-  if (error == EBADMSG) {
-    error = rebuild_index(loaded);
-    if (error == 0 && loaded.max_timestamp >= 0 &&
-        (loaded.time_index.empty() || loaded.time_index.back().timestamp < loaded.max_timestamp)) {
-      loaded.time_index.push_back(
-          {loaded.max_timestamp,
-           static_cast<int32_t>(loaded.max_timestamp_offset - loaded.base_offset)});
-    }
-  }
-  if (error != 0) return error;
+  if (const int error = make_index(loaded, ""); error != 0) return error;
   std::unique_lock lock(mutex_);
   if (segment.index_loaded) return 0;  // Another thread was first.
   segment.index = std::move(loaded.index);

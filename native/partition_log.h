@@ -106,6 +106,26 @@ struct SegmentDescription {
   int64_t max_timestamp = -1;  // -1 as well while its index has not been read.
 };
 
+/// What it takes to decide whether a log is to be cleaned, and to say later what was cleaned.
+struct CleaningState {
+  struct Segment {
+    int64_t base_offset = 0;
+    int64_t size = 0;
+    int64_t largest_timestamp = -1;  // Of its records, or else of its file.
+    int64_t first_timestamp = -1;    // Of its first batch.
+  };
+  int error = 0;
+  std::vector<Segment> segments;  // The last one is the active one.
+  uint64_t truncations = 0;
+};
+
+/// Files and descriptors of segments that others have replaced.
+struct ReplacedSegments {
+  std::string directory;
+  std::vector<std::string> paths;
+  std::vector<SegmentRef> files;
+};
+
 /// Answer of a look-up by timestamp. A compressed batch is given by its place: its records must be
 /// decoded to find the one.
 struct TimestampResult {
@@ -196,6 +216,18 @@ class PartitionLog {
   /// Empties the log: the next record gets `offset`. Errors as in `truncate_to`.
   int truncate_fully_and_start_at(int64_t offset);
 
+  /// With `times` the segments' timestamps are looked up as well: a few bytes of each from the disk.
+  CleaningState cleaning_state(bool times);
+  /// Puts the cleaned segment that begins at the first of `bases`, and whose files are complete and
+  /// on the disk under the suffix `.cleaned`, in the place of the segments of `bases`. 0; ESTALE when
+  /// these are not what stands there, or something was cut off since `truncations`; or an errno. On
+  /// any error the cleaned files are gone and the log is as it was, unless it is offline. What was
+  /// replaced goes to `replaced`, for `discard`.
+  int replace_segments(std::span<const int64_t> bases, uint64_t truncations,
+                       ReplacedSegments* replaced);
+  /// Any thread. Makes the replacement durable, then removes what was replaced. 0 or an errno.
+  static int discard(const ReplacedSegments& replaced);
+
   /// What must reach the disk for `recovery_point` to move to `offset`.
   struct FlushJob {
     std::vector<SegmentRef> files;
@@ -266,9 +298,14 @@ class PartitionLog {
   int load_segments(RecoveryReport* report);
   int recover(const LogOpenOptions& options, RecoveryReport* report);
   int scan_segment(size_t index, RecoveryReport* report, bool* cut);
-  int read_index(Segment& segment) const;
+  int read_index(Segment& segment, const char* suffix) const;
   int rebuild_index(Segment& segment) const;
   int load_index(Segment& segment) const;
+  int make_index(Segment& segment, const char* suffix) const;
+  int adopt_cleaned(int64_t base_offset, int64_t end, std::shared_ptr<Segment>* adopted);
+  void remove_cleaned(int64_t base_offset);
+  int settle_replacement(std::span<const std::shared_ptr<Segment>> old, int64_t base_offset,
+                         ReplacedSegments* replaced);
   int save_index(Segment& segment);
   int list_snapshots(std::vector<int64_t>* snapshots) const;
   int restore_producers();

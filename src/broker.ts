@@ -141,6 +141,16 @@ export class Broker {
       producerExpirationMs: config.producerIdExpirationMs,
       retentionCheckIntervalMs: config.logRetentionCheckIntervalMs,
       recoveryPointIntervalMs: config.logFlushOffsetCheckpointIntervalMs,
+      cleaner: {
+        threads: config.logCleanerEnable ? config.logCleanerThreads : 0,
+        mapBytes: config.logCleanerDedupeBufferSize,
+        mapLoadFactor: config.logCleanerIoBufferLoadFactor,
+        ioBufferBytes: config.logCleanerIoBufferSize,
+        bytesPerSecond: config.logCleanerIoMaxBytesPerSecond,
+        batchBytesMax: config.socketRequestMaxBytes,
+        decompressionMaxBytes: config.decompressionMaxBytes,
+      },
+      cleanerBackoffMs: config.logCleanerBackoffMs,
       partitionGone: (partition) => {
         if (partition.row >= 0) purgatory.expire(partition.row)
       },

@@ -43,7 +43,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   compression: ['native', 'util'],
   metrics: ['util'],
   log: ['compression', 'native', 'protocol', 'config', 'util'],
-  shard: ['log/slow-lane', 'native', 'compression', 'config', 'util'],
+  shard: ['log/segment-cleaner', 'log/slow-lane', 'native', 'compression', 'config', 'util'],
   registry: ['config', 'util'],
   security: ['protocol', 'config', 'util'],
   network: ['protocol', 'security', 'native', 'metrics', 'config', 'util'],
@@ -53,7 +53,8 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   ],
   metadata: ['util'],
   replica: [
-    ...['log/checkpoint-file', 'log/log-settings', 'type log/data-directory', 'type native/addon'],
+    ...['log/checkpoint-file', 'log/log-settings', 'type log/data-directory'],
+    ...['type log/segment-cleaner', 'type native/addon'],
     ...['shard', 'network', 'client', 'metadata', 'protocol', 'metrics', 'config', 'util'],
   ],
   group: [

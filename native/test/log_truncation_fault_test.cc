@@ -1,58 +1,14 @@
 // Truncating a log, starting it anew and finishing an interrupted replacement of its segments, with
 // every single system call failing in turn: no batch that should stay is lost, none comes back
 // changed or out of order, and the log opens again.
-#include <errno.h>
-
 #include <cstdio>
 #include <functional>
 
+#include "faults.h"
 #include "log_fixture.h"
 
 namespace shardlog::test {
 namespace {
-
-FileOperations usual;
-int calls_left = 0;
-bool failed = false;
-
-bool due() {
-  if (calls_left == 0 || --calls_left > 0) return false;
-  failed = true;
-  errno = EIO;
-  return true;
-}
-
-/// The `nth` call from here on fails, whichever it is.
-class NthCallFails {
- public:
-  explicit NthCallFails(int nth) {
-    usual = file_operations();
-    calls_left = nth;
-    failed = false;
-    FileOperations& operations = file_operations();
-    operations.pwritev = [](int fd, const iovec* vectors, int count, off_t at) -> ssize_t {
-      return due() ? -1 : usual.pwritev(fd, vectors, count, at);
-    };
-    operations.pread = [](int fd, void* to, size_t bytes, off_t at) -> ssize_t {
-      return due() ? -1 : usual.pread(fd, to, bytes, at);
-    };
-    operations.ftruncate = [](int fd, off_t size) {
-      return due() ? -1 : usual.ftruncate(fd, size);
-    };
-    operations.fdatasync = [](int fd) { return due() ? -1 : usual.fdatasync(fd); };
-    operations.fsync = [](int fd) { return due() ? -1 : usual.fsync(fd); };
-    operations.open = [](const char* path, int flags, mode_t mode) {
-      return due() ? -1 : usual.open(path, flags, mode);
-    };
-    operations.rename = [](const char* from, const char* to) {
-      return due() ? -1 : usual.rename(from, to);
-    };
-    operations.unlink = [](const char* path) { return due() ? -1 : usual.unlink(path); };
-  }
-  ~NthCallFails() { file_operations() = usual; }
-  NthCallFails(const NthCallFails&) = delete;
-  NthCallFails& operator=(const NthCallFails&) = delete;
-};
 
 std::vector<uint8_t> numbered_batch(int32_t sequence) {
   BatchSpec spec;
@@ -115,7 +71,7 @@ TEST(log_survives_any_failure_while_it_truncates) {
       {
         NthCallFails fault(nth);
         error = f.log->truncate_to(target);
-        reached = failed;
+        reached = fault.happened();
       }
       if (error == 0) {
         CHECK(!f.log->offline());
@@ -147,7 +103,7 @@ TEST(log_survives_any_failure_while_it_starts_anew) {
     {
       NthCallFails fault(nth);
       error = f.log->truncate_fully_and_start_at(100);
-      reached = failed;
+      reached = fault.happened();
     }
     CHECK((error != 0) == f.log->offline());
     CHECK((f.log->close(false), true));
@@ -182,7 +138,7 @@ TEST(log_survives_any_failure_while_it_finishes_a_replacement) {
     {
       NthCallFails fault(nth);
       f.try_open(true);
-      reached = failed;
+      reached = fault.happened();
     }
     if (f.log) CHECK((f.log->close(false), true));
     f.open(false, kBatches);

@@ -142,6 +142,7 @@ export function formatConfigValue(value: ConfigValue): string | null {
   if (value === null) return null
   if (Array.isArray(value)) return value.join(',')
   if (value === Number.MAX_SAFE_INTEGER) return '9223372036854775807'
+  if (value === Number.MAX_VALUE) return '1.7976931348623157E308'
   return String(value)
 }
 

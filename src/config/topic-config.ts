@@ -58,7 +58,6 @@ export const topicConfig = defineConfig({
     importance: 'medium',
     synonyms: [{ key: 'log.cleaner.delete.retention.ms' }],
     doc: 'How long delete markers of a compacted topic are kept.',
-    inert: true,
   },
   fileDeleteDelayMs: {
     key: 'file.delete.delay.ms',
@@ -143,7 +142,6 @@ export const topicConfig = defineConfig({
     importance: 'medium',
     synonyms: [{ key: 'log.cleaner.max.compaction.lag.ms' }],
     doc: 'Time after which a record must have been compacted.',
-    inert: true,
   },
   maxMessageBytes: {
     key: 'max.message.bytes',
@@ -215,7 +213,6 @@ export const topicConfig = defineConfig({
     importance: 'medium',
     synonyms: [{ key: 'log.cleaner.min.cleanable.ratio' }],
     doc: 'Share of uncompacted bytes from which on a log is compacted.',
-    inert: true,
   },
   minCompactionLagMs: {
     key: 'min.compaction.lag.ms',
@@ -225,7 +222,6 @@ export const topicConfig = defineConfig({
     importance: 'medium',
     synonyms: [{ key: 'log.cleaner.min.compaction.lag.ms' }],
     doc: 'Time for which a record is safe from compaction.',
-    inert: true,
   },
   minInsyncReplicas: {
     key: 'min.insync.replicas',

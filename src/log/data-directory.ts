@@ -16,6 +16,7 @@ import {
 } from './checkpoint-file.ts'
 
 const EAGAIN = 11
+const CLEANER_OFFSETS = 'cleaner-offset-checkpoint'
 
 export interface PartitionFolder {
   readonly topic: string
@@ -133,6 +134,15 @@ export class DataDirectory {
 
   async writeLogStarts(offsets: readonly PartitionOffset[]): Promise<void> {
     await writeCheckpoint(join(this.path, 'log-start-offset-checkpoint'), offsets)
+  }
+
+  /** Up to where compacted logs were cleaned. Throws as `readCheckpoint`. */
+  readCleanerOffsets(): Promise<Map<string, number>> {
+    return readCheckpoint(join(this.path, CLEANER_OFFSETS))
+  }
+
+  async writeCleanerOffsets(offsets: readonly PartitionOffset[]): Promise<void> {
+    await writeCheckpoint(join(this.path, CLEANER_OFFSETS), offsets)
   }
 
   /** The partitions that have a folder here; those of deleted topics (`*-delete`) are removed. */

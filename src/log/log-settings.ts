@@ -20,10 +20,15 @@ export interface LogSettingsOptions {
 
 export function logSettingsOf(config: TopicConfig, options: LogSettingsOptions): LogSettings {
   const difference = config.messageTimestampDifferenceMaxMs
+  const compacted = config.cleanupPolicy.includes('compact')
+  // What is in the active segment is not compacted: it must be closed in time.
+  const segmentMs = compacted
+    ? Math.min(config.segmentMs, config.maxCompactionLagMs)
+    : config.segmentMs
   return {
     segmentBytes: config.segmentBytes,
-    segmentMs: config.segmentMs,
-    segmentJitterMs: Math.min(options.segmentJitterMs, config.segmentMs),
+    segmentMs,
+    segmentJitterMs: Math.min(options.segmentJitterMs, segmentMs),
     segmentIndexBytes: config.segmentIndexBytes,
     indexIntervalBytes: config.indexIntervalBytes,
     messageMaxBytes: config.maxMessageBytes,
@@ -34,7 +39,7 @@ export function logSettingsOf(config: TopicConfig, options: LogSettingsOptions):
     compressionLevel: levelOf(config),
     retentionMs: config.retentionMs,
     retentionBytes: config.retentionBytes,
-    compacted: config.cleanupPolicy.includes('compact'),
+    compacted,
     deletes: config.cleanupPolicy.includes('delete'),
     producerExpirationMs: options.producerExpirationMs,
   }

@@ -13,7 +13,10 @@ export const BATCH_HEADER_BYTES = 61
 export const PREFIX_BYTES = 12
 export const CODEC_MASK = 7
 export const LOG_APPEND_TIME_BIT = 8
+export const TRANSACTIONAL_BIT = 16
 export const CONTROL_BIT = 32
+/** The base timestamp is when tombstones, or the marker of a transaction, may go (KIP-534). */
+export const DELETE_HORIZON_BIT = 64
 /** Bytes of a message of format 0 and 1 behind the prefix when key and value are null. */
 export const MESSAGE_BYTES_MIN = [14, 22] as const
 
@@ -276,6 +279,22 @@ export function recompressBatch(
     magic: 2,
   })
   return sealBatch(Buffer.from(batch.subarray(0, BATCH_HEADER_BYTES)), body, compression)
+}
+
+/** An uncompressed batch of format 2 with its records in a codec. */
+export function compressBatch(batch: Buffer, codec: number): Buffer {
+  const header = batch.subarray(0, BATCH_HEADER_BYTES)
+  return sealBatch(header, batch.subarray(BATCH_HEADER_BYTES), { codec })
+}
+
+/** What a batch of format 2 looks like when all of its records are gone and its offsets are not. */
+export function emptyBatch(batch: Buffer): Buffer {
+  const empty = Buffer.from(batch.subarray(0, BATCH_HEADER_BYTES))
+  empty.writeInt32BE(BATCH_HEADER_BYTES - PREFIX_BYTES, 8)
+  empty.writeInt16BE(batch.readInt16BE(21) & ~(CODEC_MASK | DELETE_HORIZON_BIT), 21)
+  writeInt64(empty, -1, 27)
+  empty.writeInt32BE(0, 57)
+  return renewCrc(empty)
 }
 
 /** A copy of a batch as one of create time, with the max timestamp that its records have. */

@@ -63,6 +63,11 @@ export interface LogOpenResult {
   readonly segmentsScanned: number
 }
 
+/** Keys and offsets in native memory; freed with the object, or sooner by `clearOffsetMap`. */
+export interface OffsetMap {
+  readonly kind?: 'OffsetMap'
+}
+
 /**
  * The functions of the add-on. A request is named by its connection and its sequence on that
  * connection; a log by a handle. A stale name is answered with a negative number or `false`, never
@@ -229,6 +234,57 @@ export interface Addon {
     limitOffset: number,
     done: (errorCode: number, bytes: Buffer | null) => void,
   ): boolean
+
+  /**
+   * [errno, truncations so far, rows of 4 per segment: base offset, bytes, largest timestamp, first
+   * timestamp], the times -1 unless asked for; null when the log is gone.
+   */
+  cleaningState(log: number, times: boolean): [number, number, Float64Array] | null
+  /** Rows of 3: producer id, offset of its last record (-1: none), epoch. */
+  lastBatchesOfProducers(log: number): Float64Array
+  /**
+   * Puts a cleaned segment in the place of the segments of `bases`. 0, and `done` is called when
+   * these are gone from the disk; an errno (116, ESTALE: the log is another one by now); or -1.
+   */
+  replaceSegments(
+    log: number,
+    bases: Float64Array,
+    truncations: number,
+    done: (errno: number) => void,
+  ): number
+  createOffsetMap(bytesMax: number, loadFactor: number, secret: Uint8Array): OffsetMap
+  clearOffsetMap(map: OffsetMap): void
+  /** [keys, bytes] */
+  offsetMapSize(map: OffsetMap): [number, number]
+  /** False when the map is full. */
+  putOffset(map: OffsetMap, key: Uint8Array, offset: number): boolean
+  /** -1 for a key that was never put. */
+  getOffset(map: OffsetMap, key: Uint8Array): number
+  /**
+   * Notes the keys of a batch, whose records are in `batch` or, decompressed, in `records`. 0, 1
+   * when the map is full, -1 when they are malformed; state[0]: the last offset noted, or -1.
+   */
+  indexRecords(
+    map: OffsetMap,
+    batch: Uint8Array,
+    records: Uint8Array | null,
+    firstOffset: number,
+    state: Float64Array,
+  ): number
+  /**
+   * Drops records of a batch. The new batch, not compressed, or null when the original stands or
+   * nothing is left; state: [malformed, records kept, records without a key]. Flags: 1 drop all, 2
+   * keep all, 4 keep tombstones, 8 wants a delete horizon.
+   */
+  filterRecords(
+    map: OffsetMap,
+    batch: Uint8Array,
+    records: Uint8Array | null,
+    latestOffset: number,
+    flags: number,
+    deleteHorizonMs: number,
+    state: Float64Array,
+  ): Buffer | null
 }
 
 const require = createRequire(import.meta.url)

@@ -17,6 +17,7 @@ import { errnoName } from '../util/errno.ts'
 import type { Logger } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
 import type { TimerQueue } from '../util/timer-queue.ts'
+import { LogCleaner, type LogCleanerSettings } from './log-cleaner.ts'
 import { NO_LOG, Partition } from './partition.ts'
 
 /** How often open logs are looked at for what must be forced to disk (recovery points). */
@@ -31,6 +32,9 @@ export interface ReplicaManagerOptions {
   readonly producerExpirationMs: number
   readonly retentionCheckIntervalMs: number
   readonly recoveryPointIntervalMs: number
+  readonly cleaner: LogCleanerSettings
+  /** How often the cleaner looks for logs to compact. */
+  readonly cleanerBackoffMs: number
   /** Called when a partition stopped being served, so that parked fetches answer. */
   readonly partitionGone: (partition: Partition) => void
 }
@@ -44,6 +48,8 @@ export class ReplicaManager {
   readonly #options: ReplicaManagerOptions
   readonly #topics = new Map<string, Partition[]>()
   readonly #byRow = new Map<number, Partition>()
+  /** Compacts the logs that want it. */
+  readonly cleaner: LogCleaner
   #shards: readonly Shard[] = []
   #checkpoints: Checkpoints = {
     recoveryPoints: new Map(),
@@ -56,6 +62,13 @@ export class ReplicaManager {
 
   constructor(options: ReplicaManagerOptions) {
     this.#options = options
+    this.cleaner = new LogCleaner({
+      settings: options.cleaner,
+      directory: options.directory,
+      clock: options.clock,
+      logger: options.logger,
+      partitions: () => this.partitions,
+    })
   }
 
   /** The shards that own partitions; set once, before the first log is opened. */
@@ -125,6 +138,7 @@ export class ReplicaManager {
   async deleteTopic(name: string): Promise<void> {
     const partitions = this.#topics.get(name) ?? []
     this.#topics.delete(name)
+    await this.cleaner.stop(partitions)
     await this.#closeLogs(partitions, false)
     for (const partition of partitions) {
       this.#options.partitionGone(partition)
@@ -320,13 +334,31 @@ export class ReplicaManager {
     }
     every(this.#options.retentionCheckIntervalMs, () => this.applyRetention())
     every(this.#options.recoveryPointIntervalMs, () => this.checkpoint())
+    // By itself: the others are not to wait for it.
+    const clean = (): void => {
+      void this.cleaner
+        .run()
+        .catch((error: unknown) => {
+          if (this.#closing) return
+          this.#options.logger.error({ error: String(error) }, 'the log cleaner failed')
+        })
+        .then(() => {
+          if (!this.#closing) this.#options.timers.schedule(this.#options.cleanerBackoffMs, clean)
+        })
+    }
+    if (this.#options.cleaner.threads > 0) {
+      this.#options.timers.schedule(this.#options.cleanerBackoffMs, clean)
+    }
   }
 
   /** Deletes the segments that retention allows. */
   async applyRetention(): Promise<void> {
     for (const shard of this.#shards) {
       const mine = this.partitions.filter(
-        (partition) => partition.shard === shard && partition.log !== NO_LOG,
+        (partition) =>
+          partition.shard === shard &&
+          partition.log !== NO_LOG &&
+          !this.cleaner.isCleaning(partition),
       )
       if (mine.length === 0) continue
       const results = await shard.run('deleteOldSegments', {
@@ -401,6 +433,7 @@ export class ReplicaManager {
   /** Flushes and closes every log; writes the mark if all of it worked. */
   async close(): Promise<void> {
     this.#closing = true
+    await this.cleaner.close()
     await this.#upkeep
     const open = this.partitions.filter((partition) => partition.log !== NO_LOG)
     await this.checkpoint()

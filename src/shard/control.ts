@@ -9,6 +9,24 @@ export interface TimestampLookup {
   readonly leaderEpoch: number
 }
 
+/** A segment as the choice of logs to clean sees it. */
+export interface SegmentState {
+  readonly baseOffset: number
+  readonly bytes: number
+  /** The newest time in it; -1 unless times were asked for. */
+  readonly largestTimestamp: number
+  /** Of its first batch; -1 unless times were asked for, or when it has none. */
+  readonly firstTimestamp: number
+}
+
+export interface CleaningState {
+  readonly errno: number
+  /** What `replaceSegments` is to be given: how often the log was cut until now. */
+  readonly truncations: number
+  /** The last one is the active one. */
+  readonly segments: readonly SegmentState[]
+}
+
 /** Name of a task → [what it is given, what it answers]. */
 export interface ControlTasks {
   open: [logs: readonly LogOpenOptions[], LogOpenResult[]]
@@ -31,6 +49,21 @@ export interface ControlTasks {
   ]
   epochOfOffset: [{ readonly log: number; readonly offset: number }, number]
   epochEndOffset: [{ readonly log: number; readonly epoch: number }, [number, number]]
+  /** null for a log that is gone. */
+  cleaningStates: [
+    { readonly logs: readonly { readonly log: number; readonly times: boolean }[] },
+    (CleaningState | null)[],
+  ]
+  /** Rows of 3: producer id, offset of its last record (-1: none), epoch. */
+  lastBatchesOfProducers: [log: number, Float64Array]
+  /**
+   * Puts the cleaned segment of the first of `bases` in the place of all of them. 0 or an errno:
+   * 116 (ESTALE) when the log has changed.
+   */
+  replaceSegments: [
+    { readonly log: number; readonly bases: readonly number[]; readonly truncations: number },
+    number,
+  ]
   /** Ends the shard's thread as a fault would; tests only, and only when they ask for it. */
   crash: [null, never]
 }

@@ -7,10 +7,12 @@ import type { LogSettings } from '../native/addon.ts'
 import { addon } from '../native/addon.ts'
 import { EVENT_WIDTH, EventKind } from '../native/events.ts'
 import type {
+  CleaningState,
   ControlInput,
   ControlMessage,
   ControlName,
   ControlOutput,
+  SegmentState,
   ShardStart,
   TimestampLookup,
 } from './control.ts'
@@ -87,6 +89,14 @@ export class ShardOwner {
         const { log, epoch } = input as ControlInput<'epochEndOffset'>
         return addon.epochEndOffset(log, epoch)
       }
+      case 'cleaningStates':
+        return (input as ControlInput<'cleaningStates'>).logs.map(({ log, times }) =>
+          cleaningState(log, times),
+        )
+      case 'lastBatchesOfProducers':
+        return addon.lastBatchesOfProducers(input as ControlInput<'lastBatchesOfProducers'>)
+      case 'replaceSegments':
+        return await replaceSegments(input as ControlInput<'replaceSegments'>)
       case 'crash':
         throw new Error('a crash was asked for')
     }
@@ -158,5 +168,31 @@ export class ShardOwner {
 function flush(log: number): Promise<number> {
   return new Promise((resolve) => {
     if (!addon.flushLog(log, resolve)) resolve(0)
+  })
+}
+
+function cleaningState(log: number, times: boolean): CleaningState | null {
+  const state = addon.cleaningState(log, times)
+  if (state === null) return null
+  const [errno, truncations, rows] = state
+  const segments: SegmentState[] = []
+  for (let at = 0; at < rows.length; at += 4) {
+    segments.push({
+      baseOffset: rows[at] as number,
+      bytes: rows[at + 1] as number,
+      largestTimestamp: rows[at + 2] as number,
+      firstTimestamp: rows[at + 3] as number,
+    })
+  }
+  return { errno, truncations, segments }
+}
+
+const ESTALE = 116
+
+function replaceSegments(input: ControlInput<'replaceSegments'>): Promise<number> {
+  return new Promise((resolve) => {
+    const bases = Float64Array.from(input.bases)
+    const errno = addon.replaceSegments(input.log, bases, input.truncations, resolve)
+    if (errno !== 0) resolve(errno < 0 ? ESTALE : errno)
   })
 }

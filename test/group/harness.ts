@@ -99,7 +99,7 @@ export function joinRequest(changes: Partial<JoinRequest> = {}): JoinRequest {
     sessionTimeoutMs: 10_000,
     rebalanceTimeoutMs: 60_000,
     protocolType: 'consumer',
-    protocols: [{ name: 'range', metadata: Buffer.from([0, 0, 0, 0, 0, 1, 0, 1, 116]) }],
+    protocols: [{ name: 'range', metadata: Buffer.from('000000000001000174ffffffff', 'hex') }],
     ...changes,
   }
 }
@@ -157,4 +157,17 @@ export async function stableGroup(
   const results: SyncResult[] = await Promise.all(syncs)
   if (results.some(({ errorCode }) => errorCode !== 0)) throw new Error('the group is not stable')
   return members
+}
+
+/** Whether a watched promise has come to nothing yet. */
+export function isPending(watched: { readonly value: unknown }): boolean {
+  return watched.value === null
+}
+
+/** Lets time pass in small steps, so that timers run when they are due. */
+export async function pass(clock: ManualClock, ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= 500) {
+    clock.advance(Math.min(500, left))
+    await settle()
+  }
 }

@@ -60,6 +60,16 @@ async function start(t: TestContext, threaded: boolean): Promise<Setting> {
     producerExpirationMs: 86_400_000,
     retentionCheckIntervalMs: 300_000,
     recoveryPointIntervalMs: 60_000,
+    cleaner: {
+      threads: 0,
+      mapBytes: 0,
+      mapLoadFactor: 1,
+      ioBufferBytes: 0,
+      bytesPerSecond: 1,
+      batchBytesMax: 0,
+      decompressionMaxBytes: 0,
+    },
+    cleanerBackoffMs: 15_000,
     partitionGone: () => undefined,
   })
   const shard = await Shard.start({

@@ -3,7 +3,8 @@
  * `zookeeper` set. Also its command-line programs, by class name.
  */
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -167,6 +168,18 @@ export class ZooKeeperServer {
     if (this.#process?.isRunning) await this.#process.kill('SIGKILL')
     rmSync(this.#folder, { recursive: true, force: true })
   }
+}
+
+/** Creates nodes in ZooKeeper: path → data, parents first. */
+export async function createNodes(address: string, nodes: Readonly<Record<string, string>>) {
+  const classes = `${peer('kafka-server')}/*`
+  const main = 'org.apache.zookeeper.ZooKeeperMain'
+  const child = spawn('java', ['-cp', classes, main, '-server', address], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+  const lines = Object.entries(nodes).map(([path, data]) => `create ${path} ${data}\n`)
+  child.stdin.end(`${lines.join('')}quit\n`)
+  await once(child, 'close')
 }
 
 function writeProperties(path: string, properties: Readonly<Record<string, string>>): void {

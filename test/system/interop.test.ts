@@ -3,34 +3,20 @@
  * in ZooKeeper mode goes on where ours stopped, and ours where it stopped.
  */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { CreateTopics } from '../../src/protocol/messages/create-topics.ts'
 import { Metadata } from '../../src/protocol/messages/metadata.ts'
-import { ApacheKafka, runKafkaTool, ZooKeeperServer } from '../support/apache-kafka.ts'
+import { ApacheKafka, createNodes, runKafkaTool, ZooKeeperServer } from '../support/apache-kafka.ts'
 import { type BrokerUnderTest, ShardlogServer } from '../support/broker.ts'
-import { peer, skipWithout } from '../support/peers.ts'
+import { kcat } from '../support/kcat.ts'
+import { skipWithout } from '../support/peers.ts'
 import { WireClient } from '../support/wire-client.ts'
 
 const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
 const PER_CODEC = 200
 const INVALID_REPLICATION_FACTOR: number = 38
-
-/** Runs kcat with `input` and returns its output. */
-async function kcat(args: readonly string[], input = ''): Promise<string> {
-  const child = spawn('kcat', [...args], { stdio: ['pipe', 'pipe', 'inherit'] })
-  let output = ''
-  child.stdout.on('data', (chunk: Buffer) => {
-    output += chunk.toString()
-  })
-  child.stdin.end(input)
-  const [code] = (await once(child, 'close')) as [number]
-  assert.equal(code, 0, `kcat ${args.join(' ')}`)
-  return output
-}
 
 function numbers(first: number, count: number): string[] {
   return Array.from({ length: count }, (_, i) => `record ${first + i}`)
@@ -91,17 +77,6 @@ async function topicIdOf(broker: BrokerUnderTest, topic: string): Promise<string
   const known = await client.send(Metadata, 12, { topics: [{ name: topic }] })
   client.close()
   return known.topics[0]?.topicId ?? ''
-}
-
-async function createNodes(address: string, nodes: Readonly<Record<string, string>>) {
-  const classes = `${peer('kafka-server')}/*`
-  const main = 'org.apache.zookeeper.ZooKeeperMain'
-  const child = spawn('java', ['-cp', classes, main, '-server', address], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-  })
-  const lines = Object.entries(nodes).map(([path, data]) => `create ${path} ${data}\n`)
-  child.stdin.end(`${lines.join('')}quit\n`)
-  await once(child, 'close')
 }
 
 test('dump-log reads our segments, and Kafka and we go on from each other', async (t) => {
