@@ -479,8 +479,9 @@ export class Consumer implements AsyncDisposable {
 
   /**
    * Ends the iteration, commits with `autoCommit` what was consumed and what `poll` has returned,
-   * leaves the group and closes the connections. Waits for a call that is under way. Throws what the
-   * commit or the listener throws, after everything is closed.
+   * leaves the group and closes the connections. Waits for a call that is under way, so that a
+   * listener must not wait for it. Throws what the commit or the listener throws, after everything is
+   * closed.
    */
   close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
     this.#closing ??= this.#close(options.timeoutMs ?? this.#options.requestTimeoutMs)

@@ -396,14 +396,21 @@ test('a cleaned log is what the model says', async (t) => {
   let cleanings = 0
   let fullMaps = 0
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 80, size: 'max' }), async (steps) => {
-      const run = new Run(fixture.createLog())
-      const last = { kind: 'clean', mapSlots: 100_000, segmentBytes: 2000 } as const
-      const ending: Step[] = [{ kind: 'roll' }, { ...last, afterMs: 0 }, { ...last, afterMs: 5000 }]
-      for (const one of [...steps, ...ending]) await run.take(one)
-      cleanings += run.cleanings
-      fullMaps += run.fullMaps
-    }),
+    fc.asyncProperty(
+      fc.array(step, { minLength: 10, maxLength: 80, size: 'max' }),
+      async (steps) => {
+        const run = new Run(fixture.createLog())
+        const last = { kind: 'clean', mapSlots: 100_000, segmentBytes: 2000 } as const
+        const ending: Step[] = [
+          { kind: 'roll' },
+          { ...last, afterMs: 0 },
+          { ...last, afterMs: 5000 },
+        ]
+        for (const one of [...steps, ...ending]) await run.take(one)
+        cleanings += run.cleanings
+        fullMaps += run.fullMaps
+      },
+    ),
     { numRuns: 150 },
   )
   t.diagnostic(`${cleanings} passes, ${fullMaps} of them with too little memory for the keys`)
