@@ -129,6 +129,14 @@ const ASSIGNORS: { readonly [N in AssignorName]: () => Assignor } = {
   'cooperative-sticky': () => new CooperativeStickyAssignor(),
 }
 
+/** An exchange with the coordinator; null as long as it goes on. */
+interface Join {
+  outcome: JoinOutcome | null
+  onOutcome: () => void
+}
+
+/** How long closing waits for a join, so that what was consumed can be committed. */
+const JOIN_WAIT_MS = 5000
 const FOREVER_MS = Number.POSITIVE_INFINITY
 
 function withDefaults(options: ConsumerOptions) {
@@ -183,7 +191,7 @@ export class Consumer implements AsyncDisposable {
   readonly #isCooperative: boolean
   #listener: RebalanceListener = {}
   /** A join under way, or done and not yet taken over. */
-  #join: { outcome: JoinOutcome | null } | null = null
+  #join: Join | null = null
   /** Partitions have to be given up before the group is joined. */
   #isPreparing = true
   /** Given to the program by the iteration, and not yet consumed. */
@@ -661,10 +669,11 @@ export class Consumer implements AsyncDisposable {
       if (this.#join === null) {
         if (!membership.isRejoinNeeded) return
         await this.#prepareJoin(membership)
-        const join: { outcome: JoinOutcome | null } = { outcome: null }
+        const join: Join = { outcome: null, onOutcome: () => undefined }
         this.#join = join
         const finish = async (): Promise<void> => {
           join.outcome = await membership.join(() => this.#joinSubscription())
+          join.onOutcome()
           this.#attention()
         }
         finish().catch((error: Error) => this.#raise(error))
@@ -765,6 +774,7 @@ export class Consumer implements AsyncDisposable {
   async #giveUp(reason: string): Promise<void> {
     const membership = this.#membership
     try {
+      await this.#joinIsOver()
       await this.#commitConsumed(this.#options.requestTimeoutMs)
       if (this.#subscription.isGroupManaged) {
         if (membership?.generationId === NO_GENERATION) await this.#lose()
@@ -775,6 +785,23 @@ export class Consumer implements AsyncDisposable {
       this.#isPreparing = true
       if (this.#subscription.isGroupManaged) await membership?.leave(reason)
     }
+  }
+
+  /**
+   * Waits for the end of a join under way, before which nothing can be committed, if there is
+   * something to commit: what stayed assigned meanwhile was read on.
+   */
+  async #joinIsOver(): Promise<void> {
+    const join = this.#join
+    if (join === null || join.outcome !== null || !this.#options.autoCommit) return
+    if (this.#positions('consumed').length === 0) return
+    await new Promise<void>((resolve) => {
+      const timer = this.#timers.schedule(JOIN_WAIT_MS, resolve)
+      join.onOutcome = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
   }
 
   /** What an assignor needs of topics, asked for anew. */
