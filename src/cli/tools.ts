@@ -170,6 +170,14 @@ export const TOOLS: readonly ToolEntry[] = [
     async () => (await import('./kafka-create-topic.ts')).kafkaCreateTopic,
     ['kafka.admin.CreateTopicCommand'],
   ),
+  entry(
+    'kafka-configs',
+    'configs',
+    'cluster',
+    'Describes and changes configs of topics and brokers, quotas and SCRAM credentials.',
+    async () => (await import('./kafka-configs.ts')).kafkaConfigs,
+    ['kafka.admin.ConfigCommand'],
+  ),
 ]
 
 /** The entry of a tool by Apache's name, with or without `.sh`, or by its command. */
