@@ -36,6 +36,8 @@ export const mavenSets = {
     'io.dropwizard.metrics:metrics-core:4.1.12.1',
     'org.xerial.snappy:snappy-java:1.1.10.5',
   ],
+  // The command-line tools that are written in Java: TopicCommand, ConsoleProducer and so on.
+  'kafka-tools': ['org.apache.kafka:kafka-tools:3.9.1', 'org.slf4j:slf4j-reload4j:1.7.36'],
   'kafka-0.8.2': ['org.apache.kafka:kafka_2.11:0.8.2.2'],
   'kafka-clients-0.10.2': clientSet('0.10.2.2', '1.7.36'),
   'kafka-clients-1.1': clientSet('1.1.1', '1.7.36'),

@@ -269,6 +269,7 @@ export class Broker {
 
   /** Stops in order: answers what is in flight, flushes, writes the clean-shutdown mark. */
   async stop(): Promise<void> {
+    this.#apis?.stop()
     this.#purgatory?.expireAll()
     if (this.#transport !== null) {
       const stopped = this.#transport.stop()

@@ -57,7 +57,10 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['type log/segment-cleaner', 'type native/addon'],
     ...['shard', 'network', 'client', 'metadata', 'protocol', 'metrics', 'config', 'util'],
   ],
-  group: ['replica', 'metadata', 'protocol', 'metrics', 'config', 'util'],
+  group: [
+    ...['log/record-format', 'log/record-cursor', 'replica', 'metadata', 'protocol'],
+    ...['metrics', 'config', 'util'],
+  ],
   transaction: [
     ...['replica', 'client', 'metadata', 'registry', 'protocol', 'metrics', 'config', 'util'],
   ],
@@ -67,7 +70,10 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['metadata', 'replica', 'group', 'transaction', 'controller', 'registry', 'protocol'],
     ...['metrics', 'config', 'util'],
   ],
-  cli: ['client', 'native', 'compression', 'log', 'protocol', 'config', 'registry', 'util'],
+  cli: [
+    ...['group/record-schemas', 'client', 'native', 'compression', 'log', 'protocol'],
+    ...['config', 'registry', 'util'],
+  ],
 }
 
 /** Entry points and wiring: files directly in `src/`, which may import every room. */

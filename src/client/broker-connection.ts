@@ -5,7 +5,7 @@
  */
 import { connect as connectSocket, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { decodeResponse, isFlexible } from '../protocol/codec.ts'
+import { decodeResponse } from '../protocol/codec.ts'
 import { ErrorCode } from '../protocol/error-codes.ts'
 import { readResponseHeader, writeRequestFrame } from '../protocol/headers.ts'
 import { MessageReader } from '../protocol/message-reader.ts'
@@ -171,7 +171,7 @@ export class BrokerConnection {
     const correlationId = this.#write(api, version, request)
     const frame = await this.#answer(api, correlationId, options)
     try {
-      this.#reader.reset(frame, 0, frame.length, isFlexible(api, version))
+      this.#reader.reset(frame, 0, frame.length, false)
       readResponseHeader(this.#reader, api, version)
       return { response: decodeResponse(api, version, this.#reader), frame, version }
     } catch (error) {

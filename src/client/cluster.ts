@@ -210,17 +210,20 @@ export class Cluster {
     throw last
   }
 
-  /** The connection to an address; opened if there is none. */
-  async connectTo(at: HostAndPort): Promise<BrokerConnection> {
+  /**
+   * The connection to an address; opened if there is none. A `use` has a connection of its own, as a
+   * broker answers the requests of one connection one after the other, and some take long.
+   */
+  async connectTo(at: HostAndPort, use = ''): Promise<BrokerConnection> {
     if (this.#closed) throw new ClientClosedError()
-    const key = `${at.host}:${at.port}`
+    const key = `${at.host}:${at.port}${use}`
     const known = this.#connections.get(key)
     if (known !== undefined) {
       const connection = await known
       if (connection.isOpen) return connection
     }
     const again = this.#connections.get(key)
-    if (again !== undefined && again !== known) return await this.connectTo(at)
+    if (again !== undefined && again !== known) return await this.connectTo(at, use)
     const opening = BrokerConnection.open({ ...this.options, host: at.host, port: at.port })
     this.#connections.set(key, opening)
     try {
@@ -273,10 +276,13 @@ export class Cluster {
     return { connection, leaderId: one.leaderId, leaderEpoch: one.leaderEpoch }
   }
 
-  /** The coordinator of a group or a transactional id, asked for once. Throws ClientError. */
+  /**
+   * The coordinator of a group or a transactional id, asked for once, on a connection of its own: a
+   * fetch or a join in front of them would hold up heartbeats and commits. Throws ClientError.
+   */
   async coordinator(kind: CoordinatorKind, key: string): Promise<BrokerConnection> {
     const known = this.#coordinators.get(`${kind} ${key}`)
-    if (known !== undefined) return await this.connectTo(known)
+    if (known !== undefined) return await this.connectTo(known, ` ${kind}`)
     const connection = await this.any()
     const version = connection.versionOf(FindCoordinator)
     const isBatched = version >= FIRST_BATCHED
@@ -294,7 +300,7 @@ export class Cluster {
     if (found.errorCode !== 0) throw errorFor(found.errorCode, found.errorMessage)
     const node = { brokerId: found.nodeId, host: found.host, port: found.port, rack: null }
     this.#coordinators.set(`${kind} ${key}`, node)
-    return await this.connectTo(node)
+    return await this.connectTo(node, ` ${kind}`)
   }
 
   /** Asks for the coordinator anew next time. */

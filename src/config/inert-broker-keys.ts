@@ -31,8 +31,7 @@ group.consumer.max.heartbeat.interval.ms group.consumer.max.session.timeout.ms
 group.consumer.max.size group.consumer.migration.policy group.consumer.min.heartbeat.interval.ms
 group.consumer.min.session.timeout.ms group.consumer.session.timeout.ms
 group.coordinator.append.linger.ms group.coordinator.new.enable
-group.coordinator.rebalance.protocols group.coordinator.threads group.initial.rebalance.delay.ms
-group.max.session.timeout.ms group.max.size group.min.session.timeout.ms
+group.coordinator.rebalance.protocols group.coordinator.threads
 group.share.delivery.count.limit group.share.enable group.share.heartbeat.interval.ms
 group.share.max.groups group.share.max.heartbeat.interval.ms
 group.share.max.record.lock.duration.ms group.share.max.session.timeout.ms group.share.max.size
@@ -54,10 +53,8 @@ metric.reporters
 metrics.num.samples metrics.recording.level metrics.sample.window.ms
 num.io.threads num.network.threads num.recovery.threads.per.data.dir
 num.replica.alter.log.dirs.threads num.replica.fetchers
-offset.metadata.max.bytes
-offsets.commit.required.acks offsets.commit.timeout.ms offsets.load.buffer.size
-offsets.retention.check.interval.ms offsets.retention.minutes offsets.topic.compression.codec
-offsets.topic.num.partitions offsets.topic.replication.factor offsets.topic.segment.bytes
+offsets.commit.required.acks offsets.commit.timeout.ms
+
 password.encoder.cipher.algorithm password.encoder.iterations password.encoder.key.length
 password.encoder.keyfactory.algorithm password.encoder.old.secret password.encoder.secret
 principal.builder.class
@@ -129,7 +126,6 @@ zookeeper.ssl.keystore.password zookeeper.ssl.keystore.type zookeeper.ssl.ocsp.e
 zookeeper.ssl.protocol zookeeper.ssl.truststore.location zookeeper.ssl.truststore.password
 zookeeper.ssl.truststore.type zookeeper.sync.time.ms
 `
-
 export const inertBrokerKeys: ReadonlySet<string> = new Set(INERT_KEYS.trim().split(/\s+/))
 
 /** Settings of one listener: `listener.name.<name>.<key>`, where every key that exists is inert. */

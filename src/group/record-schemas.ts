@@ -6,7 +6,12 @@
 import { decodeMessage, encodeMessage } from '../protocol/codec.ts'
 import { MalformedMessageError } from '../protocol/message-reader.ts'
 import { MessageWriter } from '../protocol/message-writer.ts'
-import { defineMessage, type MessageInput, type MessageSchema } from '../protocol/schema.ts'
+import {
+  defineMessage,
+  inVersions,
+  type MessageInput,
+  type MessageSchema,
+} from '../protocol/schema.ts'
 
 export const OFFSETS_TOPIC = '__consumer_offsets'
 
@@ -135,6 +140,9 @@ export type GroupRecord =
   | { readonly kind: 'unknown'; readonly keyVersion: number }
 
 function read<M extends MessageSchema>(schema: M, version: number, bytes: Buffer) {
+  if (!inVersions(version, schema.versions)) {
+    throw new MalformedMessageError(`version ${version} of ${schema.name} is not known`)
+  }
   return decodeMessage(schema, version, bytes.subarray(2))
 }
 
@@ -143,7 +151,7 @@ function versionOf(bytes: Buffer, what: string): number {
   return bytes.readInt16BE(0)
 }
 
-/** Reads a record. Throws MalformedMessageError (or a RangeError) for what no broker has written. */
+/** Reads a record. Throws MalformedMessageError for what no broker has written. */
 export function readGroupRecord(key: Buffer, value: Buffer | null): GroupRecord {
   const keyVersion = versionOf(key, 'a key')
   if (keyVersion === 0 || keyVersion === OFFSET_KEY_VERSION) {

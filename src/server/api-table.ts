@@ -6,26 +6,46 @@ import { AlterConfigs } from '../protocol/messages/alter-configs.ts'
 import { ApiVersions } from '../protocol/messages/api-versions.ts'
 import { CreatePartitions } from '../protocol/messages/create-partitions.ts'
 import { CreateTopics } from '../protocol/messages/create-topics.ts'
+import { DeleteGroups } from '../protocol/messages/delete-groups.ts'
 import { DeleteTopics } from '../protocol/messages/delete-topics.ts'
 import { DescribeCluster } from '../protocol/messages/describe-cluster.ts'
 import { DescribeConfigs } from '../protocol/messages/describe-configs.ts'
+import { DescribeGroups } from '../protocol/messages/describe-groups.ts'
 import { DescribeTopicPartitions } from '../protocol/messages/describe-topic-partitions.ts'
 import { FindCoordinator } from '../protocol/messages/find-coordinator.ts'
+import { Heartbeat } from '../protocol/messages/heartbeat.ts'
 import { IncrementalAlterConfigs } from '../protocol/messages/incremental-alter-configs.ts'
 import { InitProducerId } from '../protocol/messages/init-producer-id.ts'
+import { JoinGroup } from '../protocol/messages/join-group.ts'
+import { LeaveGroup } from '../protocol/messages/leave-group.ts'
+import { ListGroups } from '../protocol/messages/list-groups.ts'
 import { Metadata } from '../protocol/messages/metadata.ts'
+import { OffsetCommit } from '../protocol/messages/offset-commit.ts'
+import { OffsetDelete } from '../protocol/messages/offset-delete.ts'
+import { OffsetFetch } from '../protocol/messages/offset-fetch.ts'
+import { SyncGroup } from '../protocol/messages/sync-group.ts'
 import { createAlterConfigsHandler } from './handlers/alter-configs.ts'
 import { createApiVersionsHandler, type ServedRange } from './handlers/api-versions.ts'
 import { createCreatePartitionsHandler } from './handlers/create-partitions.ts'
 import { createCreateTopicsHandler } from './handlers/create-topics.ts'
+import { createDeleteGroupsHandler } from './handlers/delete-groups.ts'
 import { createDeleteTopicsHandler } from './handlers/delete-topics.ts'
 import { createDescribeClusterHandler } from './handlers/describe-cluster.ts'
 import { createDescribeConfigsHandler } from './handlers/describe-configs.ts'
+import { createDescribeGroupsHandler } from './handlers/describe-groups.ts'
 import { createDescribeTopicPartitionsHandler } from './handlers/describe-topic-partitions.ts'
 import { createFindCoordinatorHandler } from './handlers/find-coordinator.ts'
+import { createHeartbeatHandler } from './handlers/heartbeat.ts'
 import { createIncrementalAlterConfigsHandler } from './handlers/incremental-alter-configs.ts'
 import { createInitProducerIdHandler } from './handlers/init-producer-id.ts'
+import { createJoinGroupHandler } from './handlers/join-group.ts'
+import { createLeaveGroupHandler } from './handlers/leave-group.ts'
+import { createListGroupsHandler } from './handlers/list-groups.ts'
 import { createMetadataHandler } from './handlers/metadata.ts'
+import { createOffsetCommitHandler } from './handlers/offset-commit.ts'
+import { createOffsetDeleteHandler } from './handlers/offset-delete.ts'
+import { createOffsetFetchHandler } from './handlers/offset-fetch.ts'
+import { createSyncGroupHandler } from './handlers/sync-group.ts'
 import { type ServedApi, serve } from './request-dispatcher.ts'
 import type { Responder } from './responder.ts'
 import type { Services } from './services.ts'
@@ -46,6 +66,16 @@ export function createApiTable(
     ),
     serve(responder, Metadata, createMetadataHandler(services)),
     serve(responder, FindCoordinator, createFindCoordinatorHandler(services)),
+    serve(responder, DeleteGroups, createDeleteGroupsHandler(services)),
+    serve(responder, DescribeGroups, createDescribeGroupsHandler(services)),
+    serve(responder, Heartbeat, createHeartbeatHandler(services)),
+    serve(responder, JoinGroup, createJoinGroupHandler(services)),
+    serve(responder, LeaveGroup, createLeaveGroupHandler(services)),
+    serve(responder, ListGroups, createListGroupsHandler(services)),
+    serve(responder, OffsetCommit, createOffsetCommitHandler(services)),
+    serve(responder, OffsetDelete, createOffsetDeleteHandler(services)),
+    serve(responder, OffsetFetch, createOffsetFetchHandler(services)),
+    serve(responder, SyncGroup, createSyncGroupHandler(services)),
     serve(responder, InitProducerId, createInitProducerIdHandler(services)),
     serve(responder, CreateTopics, createCreateTopicsHandler(services)),
     serve(responder, DeleteTopics, createDeleteTopicsHandler(services)),

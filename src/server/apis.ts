@@ -3,7 +3,14 @@ import type { LoadedConfig } from '../config/load-broker-config.ts'
 import type { TopicConfig } from '../config/topic-config.ts'
 import { BrokerConfigManager } from '../controller/broker-config-manager.ts'
 import { LiveBrokerTexts } from '../controller/broker-texts.ts'
-import { type CreateOutcome, type NewTopic, TopicManager } from '../controller/topic-manager.ts'
+import {
+  type CreateOutcome,
+  type NewTopic,
+  type TopicHost,
+  TopicManager,
+} from '../controller/topic-manager.ts'
+import type { GroupCoordinator } from '../group/group-coordinator.ts'
+import { OFFSETS_TOPIC } from '../group/record-schemas.ts'
 import type { MetadataCache } from '../metadata/metadata-cache.ts'
 import type { BrokerEndpoint, TopicImage } from '../metadata/topic-image.ts'
 import type { Connection } from '../network/connection.ts'
@@ -27,6 +34,7 @@ import type { Random } from '../util/random.ts'
 import type { TimerQueue } from '../util/timer-queue.ts'
 import { createApiTable } from './api-table.ts'
 import { FetchSessionCache } from './fetch-session.ts'
+import { createGroups } from './groups.ts'
 import { unsupportedApiVersions } from './handlers/api-versions.ts'
 import { createDeleteRecordsHandler } from './handlers/delete-records.ts'
 import { createDescribeLogDirsHandler } from './handlers/describe-log-dirs.ts'
@@ -59,6 +67,8 @@ export interface ApisOptions {
 
 export interface Apis {
   readonly handle: RequestHandler
+  /** Answers what waits for something that will not come any more. */
+  stop(): void
   produceResult(connection: Connection, sequence: number, apiVersion: number): void
   /** As CreateTopics does; one outcome per topic. */
   createTopics(topics: readonly NewTopic[]): Promise<readonly CreateOutcome[]>
@@ -68,15 +78,45 @@ export interface Apis {
   register(endpoints: ReadonlyMap<string, BrokerEndpoint>): Promise<void>
 }
 
+/**
+ * The logs of this broker, with the groups told of what happens to topics: they lose the offsets
+ * of those that go, and get those of the offsets topic when it comes.
+ */
+function hostOf(
+  replicas: ReplicaManager,
+  groups: { readonly current: GroupCoordinator | null },
+): TopicHost {
+  return {
+    openTopic: async (image, config, first = 0) => {
+      await replicas.openTopic(image, config, first)
+      if (image.name === OFFSETS_TOPIC) lead(groups.current, image, first)
+    },
+    reconfigureTopic: (name, config) => replicas.reconfigureTopic(name, config),
+    deleteTopic: async (name) => {
+      const isOffsets = name === OFFSETS_TOPIC
+      const partitions = isOffsets ? replicas.partitions.filter((one) => one.topic === name) : []
+      for (const { partition } of partitions) groups.current?.resign(partition)
+      await replicas.deleteTopic(name)
+      await groups.current?.topicDeleted(name)
+    },
+  }
+}
+
+/** Loads the groups of the offsets partitions from number `first` on. */
+function lead(groups: GroupCoordinator | null, image: TopicImage, first: number): void {
+  for (const { partition } of image.partitions.slice(first)) void groups?.becomeLeader(partition)
+}
+
 /** Reads the cluster's state and makes the handlers. Throws RegistryError. */
 export async function createApis(options: ApisOptions): Promise<Apis> {
   const { loaded, brokerId, registry, metadata, replicas, logger, clock } = options
   const texts = new LiveBrokerTexts(loaded.explicit)
   const brokerConfigs = new BrokerConfigManager({ brokerId, registry, texts, logger })
+  const groupsOf: { current: GroupCoordinator | null } = { current: null }
   const topicManager = new TopicManager({
     registry,
     metadata,
-    host: replicas,
+    host: hostOf(replicas, groupsOf),
     config: loaded.config,
     texts,
     random: options.random,
@@ -84,6 +124,16 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
     logger,
   })
   brokerConfigs.onChange(() => topicManager.reconfigureAll())
+  const { groups, offsetStore } = createGroups({
+    config: loaded.config,
+    metadata,
+    log: options.internalLog,
+    clock,
+    timers: options.timers,
+    random: options.random,
+    logger,
+  })
+  groupsOf.current = groups
   const producerIds = new ProducerIdManager({ registry, brokerId, firstId: clock.nowMs() })
   const responder = new Responder(options.transport)
   const services = {
@@ -95,6 +145,8 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
     topicManager,
     brokerConfigs,
     producerIds,
+    groups,
+    offsetStore,
     clock,
     random: options.random,
     timers: options.timers,
@@ -143,8 +195,15 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
   await brokerConfigs.load()
   await topicManager.load()
 
+  const expireOffsets = (): void => {
+    options.timers.schedule(loaded.config.offsetsRetentionCheckIntervalMs, () => {
+      void groups.expireOffsets().then(expireOffsets)
+    })
+  }
+
   return {
     handle: (frame) => dispatcher.handle(frame),
+    stop: () => groups.close(),
     produceResult: (connection, sequence, version) =>
       produce.handleResult(connection, sequence, version),
     createTopics: (topics) =>
@@ -167,6 +226,9 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
         })),
       })
       setBroker(registered.brokerEpoch ?? 0, endpoints)
+      const offsets = metadata.topic(OFFSETS_TOPIC)
+      if (offsets !== undefined) lead(groups, offsets, 0)
+      expireOffsets()
       await topicManager.resumeDeletions()
     },
   }

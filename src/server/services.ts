@@ -3,6 +3,8 @@ import type { BrokerConfig } from '../config/broker-config.ts'
 import type { BrokerConfigManager } from '../controller/broker-config-manager.ts'
 import type { LiveBrokerTexts } from '../controller/broker-texts.ts'
 import type { TopicManager } from '../controller/topic-manager.ts'
+import type { GroupCoordinator } from '../group/group-coordinator.ts'
+import type { OffsetStore } from '../group/offset-store.ts'
 import type { MetadataCache } from '../metadata/metadata-cache.ts'
 import type { ClusterRegistry } from '../registry/cluster-registry.ts'
 import type { ProducerIdManager } from '../transaction/producer-id-manager.ts'
@@ -20,6 +22,8 @@ export interface Services {
   readonly topicManager: TopicManager
   readonly brokerConfigs: BrokerConfigManager
   readonly producerIds: ProducerIdManager
+  readonly groups: GroupCoordinator
+  readonly offsetStore: OffsetStore
   readonly clock: Clock
   readonly random: Random
   readonly timers: TimerQueue

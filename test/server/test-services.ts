@@ -28,6 +28,7 @@ import {
 } from '../../src/protocol/schema.ts'
 import { openEmbeddedRegistry } from '../../src/registry/embedded/embedded-registry.ts'
 import type { JournalFiles } from '../../src/registry/embedded/journal-files.ts'
+import { createGroups } from '../../src/server/groups.ts'
 import type { RequestContext } from '../../src/server/request-context.ts'
 import type { Handler, Services } from '../../src/server/services.ts'
 import { ProducerIdManager } from '../../src/transaction/producer-id-manager.ts'
@@ -35,6 +36,7 @@ import { ManualClock } from '../../src/util/clock.ts'
 import { silentLogger } from '../../src/util/logger.ts'
 import { SeededRandom } from '../../src/util/random.ts'
 import { TimerQueue } from '../../src/util/timer-queue.ts'
+import { MemoryInternalLog } from '../support/memory-internal-log.ts'
 
 export class RememberingHost implements TopicHost {
   readonly calls: string[] = []
@@ -124,6 +126,16 @@ export async function createServices(
   brokerConfigs.onChange(() => topicManager.reconfigureAll())
   await topicManager.load()
   const producerIds = new ProducerIdManager({ registry, brokerId })
+  const log = new MemoryInternalLog()
+  const { groups, offsetStore } = createGroups({
+    config,
+    metadata,
+    log,
+    clock,
+    timers,
+    random,
+    logger,
+  })
   return {
     brokerId,
     config,
@@ -133,6 +145,8 @@ export async function createServices(
     topicManager,
     brokerConfigs,
     producerIds,
+    groups,
+    offsetStore,
     clock,
     random,
     timers,

@@ -43,6 +43,12 @@ export class LineProcess {
     await this.#closed
   }
 
+  /** Asks it to end (SIGTERM) and waits until it has. */
+  async stop(): Promise<void> {
+    this.#child.kill('SIGTERM')
+    await this.#closed
+  }
+
   #wake(): void {
     const waiting = [...this.#waiting]
     this.#waiting.clear()

@@ -81,7 +81,7 @@ class LeastLoaded {
  * same choice among equally good ones.
  */
 export class CooperativeStickyAssignor implements Assignor {
-  readonly name = 'cooperative-sticky'
+  readonly name: string = 'cooperative-sticky'
   readonly supportedProtocols = ['cooperative', 'eager'] as const
 
   userData(generationId: number): Buffer {

@@ -84,7 +84,7 @@ class TopicState {
  * as balance allows (KIP-881). The result is that of Apache Kafka's RangeAssignor.
  */
 export class RangeAssignor implements Assignor {
-  readonly name = 'range'
+  readonly name: string = 'range'
   readonly supportedProtocols = ['eager'] as const
 
   userData(): null {

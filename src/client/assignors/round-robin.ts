@@ -13,7 +13,7 @@ import {
  * that do not subscribe to the topic. The result is that of Apache Kafka's RoundRobinAssignor.
  */
 export class RoundRobinAssignor implements Assignor {
-  readonly name = 'roundrobin'
+  readonly name: string = 'roundrobin'
   readonly supportedProtocols = ['eager'] as const
 
   userData(): null {

@@ -6,3 +6,5 @@ export const ALL_TOPIC_OPERATIONS = 3576
 export const ALL_CLUSTER_OPERATIONS = 8096
 /** Where it was not asked for. */
 export const OPERATIONS_NOT_ASKED = -2147483648
+/** Read, delete, describe. */
+export const ALL_GROUP_OPERATIONS = 328

@@ -1,11 +1,15 @@
 /** FindCoordinator: which broker looks after a group. */
-import { ErrorCode } from '../../protocol/error-codes.ts'
+import { OFFSETS_TOPIC } from '../../group/record-schemas.ts'
+import { ErrorCode, errorMessage } from '../../protocol/error-codes.ts'
 import type { FindCoordinator } from '../../protocol/messages/find-coordinator.ts'
+import { ensureOffsetsTopic } from '../offsets-topic.ts'
 import type { RequestContext } from '../request-context.ts'
 import type { Handler, Services } from '../services.ts'
 
 /** What a key may name. */
 const CoordinatorType = { GROUP: 0, TRANSACTION: 1 } as const
+/** First version that takes several keys. */
+const FIRST_BATCHED = 4
 
 interface Coordinator {
   readonly errorCode: number
@@ -16,14 +20,33 @@ interface Coordinator {
 }
 
 export function createFindCoordinatorHandler(services: Services): Handler<typeof FindCoordinator> {
-  return (request, context) => {
-    const found = find(services, request.keyType, context)
-    if (context.apiVersion < 4) return { ...found, coordinators: [] }
-    return { coordinators: request.coordinatorKeys.map((key) => ({ key, ...found })) }
+  return async (request, context) => {
+    const isGroup = request.keyType === CoordinatorType.GROUP
+    const exists = isGroup && (await ensureOffsetsTopic(services))
+    const find = (key: string): Coordinator =>
+      isGroup
+        ? findGroup(services, key, exists, context)
+        : refuse(services, request.keyType, context)
+    if (context.apiVersion < FIRST_BATCHED) return { ...find(request.key), coordinators: [] }
+    return { coordinators: request.coordinatorKeys.map((key) => ({ key, ...find(key) })) }
   }
 }
 
-function find(services: Services, keyType: number, context: RequestContext): Coordinator {
+function findGroup(
+  services: Services,
+  groupId: string,
+  exists: boolean,
+  context: RequestContext,
+): Coordinator {
+  if (!exists) return none(ErrorCode.COORDINATOR_NOT_AVAILABLE)
+  const partition = services.offsetStore.partitionOf(groupId)
+  const leader = services.metadata.partition(OFFSETS_TOPIC, partition)?.leader ?? -1
+  const endpoint = services.metadata.endpoint(leader, context.listenerName)
+  if (endpoint === undefined) return none(ErrorCode.COORDINATOR_NOT_AVAILABLE)
+  return { errorCode: ErrorCode.NONE, errorMessage: '', nodeId: leader, ...endpoint }
+}
+
+function refuse(services: Services, keyType: number, context: RequestContext): Coordinator {
   if (keyType === CoordinatorType.TRANSACTION) {
     services.logger.warn(
       { clientId: context.clientId, clientAddress: context.clientAddress },
@@ -35,19 +58,9 @@ function find(services: Services, keyType: number, context: RequestContext): Coo
       'Transactions are not supported by this broker',
     )
   }
-  if (keyType !== CoordinatorType.GROUP) {
-    return none(ErrorCode.INVALID_REQUEST, `Coordinators of type ${keyType} are not known`)
-  }
-  const endpoint = services.metadata.endpoint(services.brokerId, context.listenerName)
-  if (endpoint === undefined) {
-    return none(
-      ErrorCode.COORDINATOR_NOT_AVAILABLE,
-      `The coordinator cannot be reached through listener ${context.listenerName}`,
-    )
-  }
-  return { errorCode: ErrorCode.NONE, errorMessage: '', nodeId: services.brokerId, ...endpoint }
+  return none(ErrorCode.INVALID_REQUEST, `Coordinators of type ${keyType} are not known`)
 }
 
-function none(errorCode: number, errorMessage: string): Coordinator {
-  return { errorCode, errorMessage, nodeId: -1, host: '', port: -1 }
+function none(errorCode: number, message: string = errorMessage(errorCode)): Coordinator {
+  return { errorCode, errorMessage: message, nodeId: -1, host: '', port: -1 }
 }

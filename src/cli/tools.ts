@@ -1,0 +1,136 @@
+/**
+ * The table of tools: what `bin/`, the front door `shardlog`, completion and `shardlog tools link`
+ * know. Loading a tool is left to whoever runs it.
+ */
+import type { Tool } from './kit/tool.ts'
+
+export type ToolGroup = 'topics and records' | 'groups' | 'cluster' | 'measuring' | 'files' | '0.8'
+
+export interface ToolEntry {
+  /** Apache's name without `.sh`; the name of the file in `bin/`. */
+  readonly name: string
+  /** After `shardlog`, such as `topics`. */
+  readonly command: string
+  readonly summary: string
+  readonly group: ToolGroup
+  /** Main classes that `kafka-run-class` takes for it. */
+  readonly classes: readonly string[]
+  readonly load: () => Promise<Tool>
+}
+
+function entry(
+  name: string,
+  command: string,
+  group: ToolGroup,
+  summary: string,
+  load: () => Promise<Tool>,
+  classes: readonly string[] = [],
+): ToolEntry {
+  return { name, command, group, summary, load, classes }
+}
+
+export const TOOLS: readonly ToolEntry[] = [
+  entry(
+    'kafka-topics',
+    'topics',
+    'topics and records',
+    'Creates, lists, describes, changes and deletes topics.',
+    async () => (await import('./kafka-topics.ts')).kafkaTopics,
+    ['org.apache.kafka.tools.TopicCommand', 'kafka.admin.TopicCommand'],
+  ),
+  entry(
+    'kafka-console-consumer',
+    'consume',
+    'topics and records',
+    'Prints the records of topics.',
+    async () => (await import('./kafka-console-consumer.ts')).kafkaConsoleConsumer,
+    ['org.apache.kafka.tools.consumer.ConsoleConsumer', 'kafka.tools.ConsoleConsumer'],
+  ),
+  entry(
+    'kafka-consumer-groups',
+    'groups',
+    'groups',
+    'Lists, describes and deletes consumer groups, and moves their offsets.',
+    async () => (await import('./kafka-consumer-groups.ts')).kafkaConsumerGroups,
+    [
+      'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand',
+      'kafka.admin.ConsumerGroupCommand',
+      'kafka.tools.ConsumerGroupCommand',
+    ],
+  ),
+  entry(
+    'kafka-dump-log',
+    'dump-log',
+    'files',
+    'Prints what is in log segments, indexes and snapshots.',
+    async () => (await import('./kafka-dump-log.ts')).kafkaDumpLog,
+    ['kafka.tools.DumpLogSegments', 'org.apache.kafka.tools.DumpLogSegments'],
+  ),
+  entry(
+    'kafka-get-offsets',
+    'offsets',
+    'topics and records',
+    'Prints offsets of partitions by time.',
+    async () => (await import('./kafka-get-offsets.ts')).kafkaGetOffsets,
+    ['org.apache.kafka.tools.GetOffsetShell', 'kafka.tools.GetOffsetShell'],
+  ),
+  entry(
+    'kafka-delete-records',
+    'delete-records',
+    'topics and records',
+    'Deletes the records of partitions up to given offsets.',
+    async () => (await import('./kafka-delete-records.ts')).kafkaDeleteRecords,
+    ['org.apache.kafka.tools.DeleteRecordsCommand', 'kafka.admin.DeleteRecordsCommand'],
+  ),
+  entry(
+    'kafka-log-dirs',
+    'log-dirs',
+    'cluster',
+    'Prints what lies in the log directories of brokers.',
+    async () => (await import('./kafka-log-dirs.ts')).kafkaLogDirs,
+    ['org.apache.kafka.tools.LogDirsCommand', 'kafka.admin.LogDirsCommand'],
+  ),
+  entry(
+    'kafka-broker-api-versions',
+    'api-versions',
+    'cluster',
+    'Prints which versions of which APIs the brokers serve.',
+    async () => (await import('./kafka-broker-api-versions.ts')).kafkaBrokerApiVersions,
+    ['kafka.admin.BrokerApiVersionsCommand', 'org.apache.kafka.tools.BrokerApiVersionsCommand'],
+  ),
+  entry(
+    'kafka-leader-election',
+    'leader-election',
+    'cluster',
+    'Elects leaders of partitions.',
+    async () => (await import('./kafka-leader-election.ts')).kafkaLeaderElection,
+    ['org.apache.kafka.tools.LeaderElectionCommand', 'kafka.admin.LeaderElectionCommand'],
+  ),
+  entry(
+    'kafka-list-topic',
+    'list-topic',
+    '0.8',
+    'Lists topics and their partitions, as Kafka 0.8.0 did.',
+    async () => (await import('./kafka-list-topic.ts')).kafkaListTopic,
+    ['kafka.admin.ListTopicCommand'],
+  ),
+  entry(
+    'kafka-create-topic',
+    'create-topic',
+    '0.8',
+    'Creates a topic, as Kafka 0.8.0 did.',
+    async () => (await import('./kafka-create-topic.ts')).kafkaCreateTopic,
+    ['kafka.admin.CreateTopicCommand'],
+  ),
+]
+
+/** The entry of a tool by Apache's name, with or without `.sh`, or by its command. */
+export function findTool(name: string): ToolEntry | undefined {
+  const plain = name.replace(/\.sh$/, '')
+  return TOOLS.find((tool) => tool.name === plain || tool.command === plain)
+}
+
+/** The entry that runs a main class of Apache Kafka, named in full. */
+export function findToolByClass(className: string): ToolEntry | undefined {
+  return TOOLS.find((tool) => tool.classes.includes(className))
+}

@@ -1,0 +1,19 @@
+/** Waiting for what others bring about. */
+import assert from 'node:assert/strict'
+import { setTimeout as pause } from 'node:timers/promises'
+
+/**
+ * Resolves as soon as `condition` holds, which is looked at every few milliseconds; fails with what
+ * was waited for after `patienceMs`.
+ */
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  patienceMs = 60_000,
+): Promise<void> {
+  const deadline = performance.now() + patienceMs
+  while (!(await condition())) {
+    assert.ok(performance.now() < deadline, `waited in vain for: ${what}`)
+    await pause(5)
+  }
+}
