@@ -67,7 +67,7 @@ if (newest(at('build', 'Release', 'shardlog.node')) < newest(at('native'), at('b
 }
 if (
   newest(at('dist', '.tsbuildinfo')) <
-  newest(at('src'), at('test'), at('scripts'), at('bench'), at('tsconfig.json'))
+  newest(at('src'), at('test'), at('examples'), at('scripts'), at('bench'), at('tsconfig.json'))
 ) {
   run('compiling TypeScript', at('node_modules', '.bin', 'tsc'), ['-p', root])
 }

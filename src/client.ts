@@ -37,11 +37,26 @@ export type { CommittedPartition, OffsetToCommit } from './client/group-membersh
 export type { PartitionTimestamp } from './client/offset-lookup.ts'
 export { LogTruncationError, NoOffsetForPartitionError } from './client/position-resolver.ts'
 export type {
+  CloseOptions,
+  HeaderInput,
+  ProducerOptions,
+  ProducerRecord,
+  RecordMetadata,
+} from './client/producer.ts'
+export { Producer } from './client/producer.ts'
+export type {
   ConsumerRecord,
+  DecodedRecords,
   DecodeRecordsOptions,
   EncodeBatchOptions,
   RecordHeader,
   TimestampType,
 } from './client/records.ts'
 export { decodeRecords, encodeBatch } from './client/records.ts'
+export type {
+  SimpleConsumerOptions,
+  SimpleFetch,
+  SimpleFetchResult,
+} from './client/simple-consumer.ts'
+export { SimpleConsumer } from './client/simple-consumer.ts'
 export type { AutoOffsetReset, TopicPartition } from './client/subscription-state.ts'

@@ -17,6 +17,7 @@ import {
   type RequestInput,
   type ResponseOf,
 } from '../protocol/schema.ts'
+import { invariant } from '../util/invariant.ts'
 import {
   ClientClosedError,
   ConnectionError,
@@ -29,6 +30,9 @@ import {
 const FRAME_BYTES_MAX = 1 << 30
 /** How long what is written may take to leave when a connection is closed. */
 const CLOSE_WAIT_MS = 1000
+/** Payloads up to here are cheaper to copy than to write on their own. */
+const COPIED_BYTES_MAX = 4096
+const NOTHING = Buffer.alloc(0)
 const SOFTWARE_NAME = 'shardlog'
 const SOFTWARE_VERSION = '0.1.0'
 
@@ -46,6 +50,11 @@ export interface SendOptions {
   readonly version?: number
   readonly timeoutMs?: number
   readonly signal?: AbortSignal
+  /**
+   * The bytes of the `records` fields that the request declares by their length alone, in its
+   * order. They are not copied: leave them as they are until the answer.
+   */
+  readonly payloads?: readonly Uint8Array[]
 }
 
 /** An answer with the bytes it was read from, where its `records` fields are. */
@@ -79,6 +88,8 @@ export class BrokerConnection {
   #wanted = 4
   #nextCorrelationId = 1
   #timer: NodeJS.Timeout | null = null
+  /** When the timer is due. */
+  #alarmMs = Number.POSITIVE_INFINITY
   #closed: Error | null = null
   #corked = false
   readonly #closedPromise: Promise<void>
@@ -168,7 +179,7 @@ export class BrokerConnection {
   ): Promise<FramedResponse<A>> {
     const version = options.version ?? this.versionOf(api)
     options.signal?.throwIfAborted()
-    const correlationId = this.#write(api, version, request)
+    const correlationId = this.#write(api, version, request, options.payloads)
     const frame = await this.#answer(api, correlationId, options)
     try {
       this.#reader.reset(frame, 0, frame.length, false)
@@ -185,13 +196,23 @@ export class BrokerConnection {
     }
   }
 
-  /** Sends a request that gets no answer (Produce with acks 0). */
-  sendWithoutResponse<A extends ApiSchema>(
+  /**
+   * Sends a request that gets no answer (Produce with acks 0). Resolves when the system has taken
+   * it; rejects with ConnectionError.
+   */
+  async sendWithoutResponse<A extends ApiSchema>(
     api: A,
     request: RequestInput<A>,
-    options: { readonly version?: number } = {},
-  ): void {
-    this.#write(api, options.version ?? this.versionOf(api), request)
+    options: Pick<SendOptions, 'version' | 'payloads'> = {},
+  ): Promise<void> {
+    this.#write(api, options.version ?? this.versionOf(api), request, options.payloads)
+    await new Promise<void>((resolve, reject) => {
+      // Behind all that was written before.
+      this.#stream.write(NOTHING, (error) => {
+        if (error) reject(this.#broken(error.message, error))
+        else resolve()
+      })
+    })
   }
 
   /** Resolves when the stream takes more bytes without piling them up. */
@@ -246,7 +267,12 @@ export class BrokerConnection {
     )
   }
 
-  #write<A extends ApiSchema>(api: A, version: number, request: RequestInput<A>): number {
+  #write<A extends ApiSchema>(
+    api: A,
+    version: number,
+    request: RequestInput<A>,
+    payloads: readonly Uint8Array[] = [],
+  ): number {
     if (this.#closed !== null) throw this.#closed
     const correlationId = this.#nextCorrelationId
     this.#nextCorrelationId = correlationId === 0x7fffffff ? 1 : correlationId + 1
@@ -261,18 +287,47 @@ export class BrokerConnection {
     if (!this.#corked) {
       this.#corked = true
       this.#stream.cork()
-      setImmediate(() => {
-        this.#corked = false
-        this.#stream.uncork()
-      })
+      process.nextTick(this.#uncork)
     }
-    this.#stream.write(Buffer.from(writer.written))
+    if (writer.cuts.length > 0) this.#writePieces(payloads)
+    else this.#stream.write(Buffer.from(writer.written))
     return correlationId
   }
 
+  readonly #uncork = (): void => {
+    this.#corked = false
+    this.#stream.uncork()
+  }
+
+  /** What the writer holds, with the payloads where it left them out. */
+  #writePieces(payloads: readonly Uint8Array[]): void {
+    const { cuts, written, payloadBytes } = this.#writer
+    invariant(cuts.length === payloads.length, 'a payload for each records field')
+    const isSmall = payloadBytes <= COPIED_BYTES_MAX
+    const head = Buffer.allocUnsafe(written.length + (isSmall ? payloadBytes : 0))
+    let from = 0
+    let at = 0
+    for (let i = 0; i <= cuts.length; i += 1) {
+      const to = cuts[i] ?? written.length
+      const start = at
+      at += written.copy(head, at, from, to)
+      from = to
+      if (!isSmall && at > start) this.#stream.write(head.subarray(start, at))
+      const payload = payloads[i]
+      if (payload === undefined) continue
+      if (isSmall) {
+        head.set(payload, at)
+        at += payload.length
+      } else {
+        this.#stream.write(payload)
+      }
+    }
+    if (isSmall) this.#stream.write(head)
+  }
+
   #answer(api: ApiSchema, correlationId: number, options: SendOptions): Promise<Buffer> {
-    const timeoutMs = options.timeoutMs ?? this.#requestTimeoutMs
     const { signal } = options
+    const deadlineMs = performance.now() + (options.timeoutMs ?? this.#requestTimeoutMs)
     return new Promise((resolve, reject) => {
       const onAbort = (): void => reject(signal?.reason as Error)
       signal?.addEventListener('abort', onAbort, { once: true })
@@ -280,7 +335,7 @@ export class BrokerConnection {
       this.#waiting.push({
         correlationId,
         what: api.name,
-        deadlineMs: performance.now() + timeoutMs,
+        deadlineMs,
         resolve: (frame) => {
           settled()
           resolve(frame)
@@ -290,32 +345,36 @@ export class BrokerConnection {
           reject(error)
         },
       })
-      this.#arm()
+      if (deadlineMs < this.#alarmMs) this.#arm()
     })
   }
 
   /** One timer for the earliest deadline; it keeps the process alive only while somebody waits. */
   #arm(): void {
-    if (this.#timer !== null || this.#waiting.length === 0) return
-    let first = Number.POSITIVE_INFINITY
-    for (const { deadlineMs } of this.#waiting) first = Math.min(first, deadlineMs)
-    const delay = Math.max(1, Math.ceil(first - performance.now()))
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = null
-        const now = performance.now()
-        const late = this.#waiting.find(({ deadlineMs }) => deadlineMs <= now)
-        if (late === undefined) {
-          this.#arm()
-          return
-        }
-        this.#fail(
-          new RequestTimeoutError(`${this.host}:${this.port} did not answer ${late.what} in time`),
-        )
-        this.#stream.destroy()
-      },
-      Math.min(delay, 0x7fffffff),
+    this.#disarm()
+    for (const { deadlineMs } of this.#waiting) this.#alarmMs = Math.min(this.#alarmMs, deadlineMs)
+    if (this.#alarmMs === Number.POSITIVE_INFINITY) return
+    const delay = Math.max(1, Math.ceil(this.#alarmMs - performance.now()))
+    this.#timer = setTimeout(this.#alarm, Math.min(delay, 0x7fffffff))
+  }
+
+  #disarm(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    this.#alarmMs = Number.POSITIVE_INFINITY
+  }
+
+  readonly #alarm = (): void => {
+    const now = performance.now()
+    const late = this.#waiting.find(({ deadlineMs }) => deadlineMs <= now)
+    if (late === undefined) {
+      this.#arm()
+      return
+    }
+    this.#fail(
+      new RequestTimeoutError(`${this.host}:${this.port} did not answer ${late.what} in time`),
     )
+    this.#stream.destroy()
   }
 
   #take(chunk: Buffer): void {
@@ -357,10 +416,7 @@ export class BrokerConnection {
       this.#stream.destroy()
       return
     }
-    if (this.#waiting.length === 0 && this.#timer !== null) {
-      clearTimeout(this.#timer)
-      this.#timer = null
-    }
+    if (this.#waiting.length === 0) this.#disarm()
     one.resolve(frame)
   }
 
@@ -371,8 +427,7 @@ export class BrokerConnection {
   #fail(error: Error): void {
     if (this.#closed !== null) return
     this.#closed = error
-    if (this.#timer !== null) clearTimeout(this.#timer)
-    this.#timer = null
+    this.#disarm()
     this.#chunks = []
     for (const one of this.#waiting.splice(0)) one.reject(error)
   }

@@ -313,7 +313,7 @@ export class Cluster {
    * at most `timeoutMs`; then the last error is thrown.
    */
   async retry<T>(attempt: () => Promise<T>, options: RetryOptions = {}): Promise<T> {
-    const { clock, requestTimeoutMs, retryBackoffMs, retryBackoffMaxMs } = this.options
+    const { clock, requestTimeoutMs } = this.options
     const deadlineMs = clock.monotonicMs() + (options.timeoutMs ?? requestTimeoutMs)
     for (let tries = 0; ; tries += 1) {
       if (this.#closed) throw new ClientClosedError()
@@ -322,12 +322,18 @@ export class Cluster {
         return await attempt()
       } catch (error) {
         if (!(error instanceof ClientError) || !error.retriable) throw error
-        const backoff = Math.min(retryBackoffMaxMs, retryBackoffMs * 2 ** Math.min(tries, 20))
-        const delay = (backoff * (80 + this.options.random.integer(41))) / 100
+        const delay = this.backoffMs(tries)
         if (clock.monotonicMs() + delay > deadlineMs) throw error
         await this.pause(delay, options.signal)
       }
     }
+  }
+
+  /** Wait before another attempt after `failures` more than one: doubling, with some jitter. */
+  backoffMs(failures: number): number {
+    const { retryBackoffMs, retryBackoffMaxMs, random } = this.options
+    const backoff = Math.min(retryBackoffMaxMs, retryBackoffMs * 2 ** Math.min(failures, 20))
+    return (backoff * (80 + random.integer(41))) / 100
   }
 
   /** Waits `ms`, or until `close` or the signal. */

@@ -94,6 +94,20 @@ export class RequestTimeoutError extends ClientError {
   }
 }
 
+/** Records were not stored within `deliveryTimeoutMs`, as far as is known; `cause` says why. */
+export class DeliveryTimeoutError extends ClientError {
+  constructor(message: string, cause?: unknown) {
+    super('DeliveryTimeoutError', message, { retriable: true, cause })
+  }
+}
+
+/** A producer has no room for more records, and had none for too long. */
+export class BufferExhaustedError extends ClientError {
+  constructor(message: string) {
+    super('BufferExhaustedError', message, { retriable: true })
+  }
+}
+
 /** No version of an API is served by both sides. */
 export class UnsupportedVersionError extends ClientError {
   constructor(message: string) {
@@ -112,6 +126,13 @@ export class ClientClosedError extends ClientError {
 export class ProtocolError extends ClientError {
   constructor(message: string, cause?: unknown) {
     super('ProtocolError', message, { retriable: false, cause })
+  }
+}
+
+/** What was asked for does not fit what the client is doing. */
+export class IllegalStateError extends ClientError {
+  constructor(message: string) {
+    super('IllegalStateError', message, { retriable: false })
   }
 }
 

@@ -1,24 +1,16 @@
 /** Records as programs see them, and whole batches of them. Producers build theirs elsewhere. */
-import { innerMessages, LegacyMessageView } from '../protocol/legacy-message-set.ts'
 import { MalformedMessageError } from '../protocol/message-reader.ts'
-import {
-  LOG_OVERHEAD_BYTES,
-  magicAt,
-  RecordBatchView,
-  type RecordHeader,
-  type RecordInput,
-  writeRecordBatch,
-} from '../protocol/record-batch.ts'
+import { type RecordHeader, type RecordInput, writeRecordBatch } from '../protocol/record-batch.ts'
 import {
   type CompressionType,
   codecOf,
-  type Decompress,
   legacyCrc32,
   loadCompress,
   loadCrc32c,
   loadDecompress,
 } from './codecs.ts'
 import { ProtocolError } from './errors.ts'
+import { type AbortedTransaction, RecordReader, scanRecords } from './record-reader.ts'
 
 export type { RecordHeader } from '../protocol/record-batch.ts'
 
@@ -72,27 +64,14 @@ export interface DecodeRecordsOptions {
   readonly fetchOffset?: number
   /** Checksums are compared unless this is false. */
   readonly checkCrcs?: boolean
+  /** With `read_committed`, from the fetch answer: their records are left out. */
+  readonly abortedTransactions?: readonly AbortedTransaction[] | null
 }
 
-/** A batch of format 2 or a message of format 0 or 1. */
-type Batch = RecordBatchView | LegacyMessageView
-
-/** Whole batches, one after the other; a last one that is cut off ends them. */
-function* batchesOf(bytes: Buffer): Generator<Batch, void, undefined> {
-  let position = 0
-  // Magic and what is before it must be there, to tell what it is.
-  while (bytes.length - position >= LOG_OVERHEAD_BYTES + 5) {
-    const size = LOG_OVERHEAD_BYTES + bytes.readInt32BE(position + 8)
-    if (size <= LOG_OVERHEAD_BYTES) {
-      throw new MalformedMessageError(`a batch of ${size} bytes at ${position}`)
-    }
-    const end = position + size
-    if (end > bytes.length) return
-    yield magicAt(bytes, position) === 2
-      ? new RecordBatchView(bytes, position, end)
-      : new LegacyMessageView(bytes, position, end)
-    position = end
-  }
+export interface DecodedRecords {
+  readonly records: ConsumerRecord[]
+  /** Behind the last whole batch, also where it holds nothing for a program. */
+  readonly nextOffset: number
 }
 
 /**
@@ -103,62 +82,20 @@ function* batchesOf(bytes: Buffer): Generator<Batch, void, undefined> {
 export async function decodeRecords(
   bytes: Buffer,
   options: DecodeRecordsOptions,
-): Promise<ConsumerRecord[]> {
+): Promise<DecodedRecords> {
+  const { topic, partition, fetchOffset = 0, abortedTransactions = null } = options
   try {
-    const batches = [...batchesOf(bytes)]
-    const decompress = await loadDecompress(new Set(batches.map(({ codec }) => codec)))
+    const decompress = await loadDecompress(scanRecords(bytes, fetchOffset).codecs)
     const crc32c = options.checkCrcs === false ? null : await loadCrc32c()
-    const from = options.fetchOffset ?? 0
+    const crc32 = crc32c && legacyCrc32
+    const reader = new RecordReader({
+      ...{ topic, partition, bytes, fetchOffset, abortedTransactions, crc32c, crc32, decompress },
+    })
     const records: ConsumerRecord[] = []
-    for (const batch of batches) {
-      const checksum = batch instanceof RecordBatchView ? crc32c : crc32c && legacyCrc32
-      if (checksum !== null && !batch.isIntact(checksum)) {
-        throw new MalformedMessageError(`a wrong checksum at ${batch.position}`)
-      }
-      const found =
-        batch instanceof RecordBatchView
-          ? recordsOfBatch(batch, decompress, options)
-          : recordsOfMessage(batch, decompress, options)
-      for (const record of found) if (record.offset >= from) records.push(record)
-    }
-    return records
+    for (let record = reader.next(); record !== null; record = reader.next()) records.push(record)
+    return { records, nextOffset: reader.nextOffset }
   } catch (error) {
     if (!(error instanceof MalformedMessageError)) throw error
-    const where = `${options.topic}-${options.partition}`
-    throw new ProtocolError(`the records of ${where} cannot be read: ${error.message}`, error)
-  }
-}
-
-function* recordsOfBatch(
-  batch: RecordBatchView,
-  decompress: Decompress,
-  { topic, partition }: DecodeRecordsOptions,
-): Generator<ConsumerRecord, void, undefined> {
-  if (batch.isControl) return
-  const leaderEpoch = batch.partitionLeaderEpoch
-  const timestampType = batch.hasLogAppendTime ? 'LogAppendTime' : 'CreateTime'
-  const body = batch.codec === 0 ? null : decompress(batch.codec, batch.body, 2)
-  for (const { offset, timestamp, key, value, headers } of batch.records(body)) {
-    yield { topic, partition, offset, leaderEpoch, timestamp, timestampType, key, value, headers }
-  }
-}
-
-function* recordsOfMessage(
-  outer: LegacyMessageView,
-  decompress: Decompress,
-  { topic, partition }: DecodeRecordsOptions,
-): Generator<ConsumerRecord, void, undefined> {
-  let timestampType: TimestampType = 'NoTimestampType'
-  if (outer.magic === 1) timestampType = outer.hasLogAppendTime ? 'LogAppendTime' : 'CreateTime'
-  const common = { topic, partition, leaderEpoch: -1, timestampType, headers: [] }
-  if (outer.codec === 0) {
-    const { offset, timestamp, key, value } = outer
-    yield { ...common, offset, timestamp, key, value }
-    return
-  }
-  if (outer.value === null) throw new MalformedMessageError('a wrapper without a value')
-  const set = decompress(outer.codec, outer.value, outer.magic)
-  for (const { offset, timestamp, message } of innerMessages(outer, set)) {
-    yield { ...common, offset, timestamp, key: message.key, value: message.value }
+    throw new ProtocolError(`${topic}-${partition} cannot be read: ${error.message}`, error)
   }
 }

@@ -31,7 +31,7 @@ for (const compression of Object.keys(COMPRESSION_CODECS) as CompressionType[]) 
     await fc.assert(
       fc.asyncProperty(fc.array(record, { minLength: 1, maxLength: 20 }), async (records) => {
         const batch = await encodeBatch(records, { compression, producerId: 5, baseSequence: 1 })
-        const decoded = await decodeRecords(batch, WHERE)
+        const { records: decoded } = await decodeRecords(batch, WHERE)
         assert.deepEqual(
           decoded,
           records.map((one, offset) => ({
@@ -58,7 +58,7 @@ test('message sets of formats 0 and 1 are read, compressed or not', async () => 
         value: Buffer.from(text),
       }))
       const set = buildMessageSet(values, { magic, codec })
-      const decoded = await decodeRecords(set, { ...WHERE, fetchOffset: 41 })
+      const { records: decoded } = await decodeRecords(set, { ...WHERE, fetchOffset: 41 })
       assert.deepEqual(
         decoded.map(({ offset, timestamp, value }) => [offset, timestamp, String(value)]),
         [
@@ -74,7 +74,7 @@ test('a batch that is cut off ends the records; a damaged one is refused', async
   const one = await encodeBatch([{ value: Buffer.from('one'), timestamp: 1 }])
   const two = await encodeBatch([{ value: Buffer.from('two'), timestamp: 1 }])
   const cut = Buffer.concat([one, two.subarray(0, two.length - 1)])
-  assert.equal((await decodeRecords(cut, WHERE)).length, 1)
+  assert.equal((await decodeRecords(cut, WHERE)).records.length, 1)
   const damaged = Buffer.from(one)
   damaged[one.length - 3] = (damaged[one.length - 3] as number) ^ 1
   await assert.rejects(decodeRecords(damaged, WHERE), ProtocolError)

@@ -13,7 +13,7 @@ import { CLIENT, createHarness, type Harness, joinRequest, settle } from './harn
 
 const PARTITIONS = 8
 const STEPS = 120
-const RUNS = Number(process.env['SHARDLOG_RUNS'] ?? 3000)
+const RUNS = Number(process.env['SHARDLOG_RUNS'] ?? 2000)
 const FIRST_SEED = Number(process.env['SHARDLOG_SEED'] ?? 1)
 
 interface World {
