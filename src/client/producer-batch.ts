@@ -31,11 +31,9 @@ export interface RecordMetadata {
   readonly timestamp: number
 }
 
-/** Whoever waits for a record, told exactly once. */
-export interface Delivery {
-  readonly resolve: (metadata: RecordMetadata) => void
-  readonly reject: (error: Error) => void
-}
+/** The two ends of a record's promise; one of them is called, once. */
+export type Resolve = (metadata: RecordMetadata) => void
+export type Reject = (error: Error) => void
 
 export interface EncodableRecord {
   readonly key: Part
@@ -141,7 +139,8 @@ export class ProducerBatch {
   #baseTimestamp = 0
   #maxTimestamp = -1
   readonly #timestamps: number[] = []
-  readonly #deliveries: (Delivery | null)[] = []
+  readonly #resolves: Resolve[] = []
+  readonly #rejects: Reject[] = []
   #sealed: Buffer | null = null
   #compressed: Buffer | null = null
   #whenDone: (() => void)[] = []
@@ -168,7 +167,7 @@ export class ProducerBatch {
   }
 
   /** Copies the record in; false if there is no room for it. */
-  append(record: EncodableRecord, delivery: Delivery | null): boolean {
+  append(record: EncodableRecord, resolve: Resolve, reject: Reject): boolean {
     const { key, value, headers, timestamp } = record
     const count = this.#timestamps.length
     if (count === 0) this.#baseTimestamp = timestamp
@@ -204,7 +203,8 @@ export class ProducerBatch {
     this.#at = at
     if (timestamp > this.#maxTimestamp) this.#maxTimestamp = timestamp
     this.#timestamps.push(timestamp)
-    this.#deliveries.push(delivery)
+    this.#resolves.push(resolve)
+    this.#rejects.push(reject)
     return true
   }
 
@@ -261,8 +261,8 @@ export class ProducerBatch {
     if (this.isDone) return
     this.isDone = true
     const { topic, partition } = this
-    for (let i = 0; i < this.#deliveries.length; i += 1) {
-      this.#deliveries[i]?.resolve({
+    for (let i = 0; i < this.#resolves.length; i += 1) {
+      this.#resolves[i]?.({
         topic,
         partition,
         offset: baseOffset < 0 ? -1 : baseOffset + i,
@@ -276,7 +276,7 @@ export class ProducerBatch {
   fail(errorOf: (index: number) => Error): void {
     if (this.isDone) return
     this.isDone = true
-    for (let i = 0; i < this.#deliveries.length; i += 1) this.#deliveries[i]?.reject(errorOf(i))
+    for (let i = 0; i < this.#rejects.length; i += 1) this.#rejects[i]?.(errorOf(i))
     this.#settled()
   }
 
@@ -289,7 +289,8 @@ export class ProducerBatch {
   #settled(): void {
     for (const callback of this.#whenDone) callback()
     this.#whenDone = []
-    this.#deliveries.length = 0
+    this.#resolves.length = 0
+    this.#rejects.length = 0
   }
 
   /**
@@ -312,7 +313,8 @@ export class ProducerBatch {
       const batch = new ProducerBatch({ topic, partition, createdMs, buffer: allocate(bytes) })
       const first = index === 0 ? 0 : middle
       for (const [i, record] of encodable.entries()) {
-        batch.append(record, this.#deliveries[first + i] ?? null)
+        const resolve = this.#resolves[first + i] as Resolve
+        batch.append(record, resolve, this.#rejects[first + i] as Reject)
       }
       batch.isClosed = true
       batch.attempts = this.attempts

@@ -29,12 +29,13 @@ import { partitionOfKey } from './murmur2.ts'
 import { PartitionQueue, type ProducerIdentity } from './partition-queue.ts'
 import { createPartitioner, type Partitioner, type PartitionerName } from './partitioner.ts'
 import {
-  type Delivery,
   type EncodableRecord,
   type HeaderInput,
   type Part,
   ProducerBatch,
   type RecordMetadata,
+  type Reject,
+  type Resolve,
   recordBytesMax,
 } from './producer-batch.ts'
 
@@ -94,7 +95,8 @@ interface WaitingRecord {
   readonly partition: number | undefined
   readonly record: EncodableRecord
   readonly bytes: number
-  readonly delivery: Delivery
+  readonly resolve: Resolve
+  readonly reject: Reject
 }
 
 interface TopicState {
@@ -132,6 +134,14 @@ const METADATA_ERRORS: ReadonlySet<number> = new Set([
   ErrorCode.UNKNOWN_LEADER_EPOCH,
   ErrorCode.UNKNOWN_TOPIC_ID,
 ])
+
+/** The ends of the promise that was made last: without a closure for each. */
+let lastResolve: Resolve
+let lastReject: Reject
+const takeEnds = (resolve: Resolve, reject: Reject): void => {
+  lastResolve = resolve
+  lastReject = reject
+}
 
 interface Settings {
   readonly acks: 0 | 1 | -1
@@ -273,11 +283,19 @@ export class Producer {
   }
 
   #promise(record: ProducerRecord): Promise<RecordMetadata> {
-    return new Promise((resolve, reject) => this.#accept(record, { resolve, reject }))
+    const promise = new Promise<RecordMetadata>(takeEnds)
+    const resolve = lastResolve
+    const reject = lastReject
+    try {
+      this.#accept(record, resolve, reject)
+    } catch (error) {
+      reject(error as Error)
+    }
+    return promise
   }
 
   /** Throws what is wrong with the record. */
-  #accept(record: ProducerRecord, delivery: Delivery): void {
+  #accept(record: ProducerRecord, resolve: Resolve, reject: Reject): void {
     if (this.#closing !== null) throw new ClientClosedError('The producer is closed.')
     if (this.#fatal !== null) throw this.#fatal
     const { clock } = this.#cluster.options
@@ -304,7 +322,7 @@ export class Producer {
     const topic = this.#topic(record.topic)
     const isKnown = topic.partitionCount > 0 && topic.waiting.length === 0
     if (isKnown && this.#roomless.length === 0) {
-      if (this.#place(topic, record.partition, encodable, bytes, delivery)) return
+      if (this.#place(topic, record.partition, encodable, bytes, resolve, reject)) return
     }
     this.#wait(isKnown ? this.#roomless : topic.waiting, {
       deadlineMs: clock.monotonicMs() + this.#settings.maxBlockMs,
@@ -312,7 +330,8 @@ export class Producer {
       partition: record.partition,
       record: encodable,
       bytes,
-      delivery,
+      resolve,
+      reject,
     })
   }
 
@@ -376,7 +395,8 @@ export class Producer {
     wanted: number | undefined,
     record: EncodableRecord,
     bytes: number,
-    delivery: Delivery,
+    resolve: Resolve,
+    reject: Reject,
   ): boolean {
     const { partitionCount, partitioner } = topic
     let partition = wanted
@@ -395,7 +415,7 @@ export class Producer {
     }
     const queue = this.#queue(topic, partition)
     let batch = queue.open
-    if (batch === undefined || !batch.append(record, delivery)) {
+    if (batch === undefined || !batch.append(record, resolve, reject)) {
       if (batch !== undefined) {
         batch.isClosed = true
         this.#schedule()
@@ -404,7 +424,7 @@ export class Producer {
       if (buffer === null) return false
       const createdMs = this.#cluster.options.clock.monotonicMs()
       batch = new ProducerBatch({ topic: topic.name, partition, createdMs, buffer })
-      batch.append(record, delivery)
+      batch.append(record, resolve, reject)
       queue.queue.push(batch)
       this.#active.add(queue)
       if (createdMs - topic.knownAtMs > this.#cluster.options.metadataMaxAgeMs) {
@@ -461,11 +481,11 @@ export class Producer {
   }
 
   /** Whether the record needs to wait no longer: it has a place, or was told what is wrong. */
-  #admit({ topic, partition, record, bytes, delivery }: WaitingRecord): boolean {
+  #admit({ topic, partition, record, bytes, resolve, reject }: WaitingRecord): boolean {
     try {
-      return this.#place(topic, partition, record, bytes, delivery)
+      return this.#place(topic, partition, record, bytes, resolve, reject)
     } catch (error) {
-      delivery.reject(error as Error)
+      reject(error as Error)
       return true
     }
   }
@@ -494,7 +514,7 @@ export class Producer {
     for (;;) {
       const first = topic.waiting.shift()
       if (first === undefined) break
-      first.delivery.reject(error)
+      first.reject(error)
       this.#waitingCount -= 1
     }
     this.#waitingTopics.delete(topic)
@@ -722,7 +742,7 @@ export class Producer {
         break
       }
       this.#roomless.shift()
-      first.delivery.reject(new BufferExhaustedError(`there was no room for ${maxBlockMs} ms`))
+      first.reject(new BufferExhaustedError(`there was no room for ${maxBlockMs} ms`))
       this.#waitingCount -= 1
       this.#admitted()
     }
@@ -754,7 +774,7 @@ export class Producer {
     for (;;) {
       const first = this.#roomless.shift()
       if (first === undefined) break
-      first.delivery.reject(error)
+      first.reject(error)
       this.#waitingCount -= 1
     }
     this.#admitted()
