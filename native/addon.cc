@@ -921,7 +921,9 @@ Napi::Value DrainShard(const Napi::CallbackInfo& info) {
 }
 
 /// postToLog(log, kind, value, epoch): a record behind what is queued (main thread). Kinds: 1
-/// leadership (value: followers), 2 high watermark, 3 fail parked (value: error code).
+/// leadership (value: followers), 2 high watermark, 3 fail parked (value: error code), 5 follow, 6
+/// expire parked (value: the wall clock, ms), 7 in sync (value: replicas in sync, epoch: how many
+/// acks=-1 asks for).
 Napi::Value PostToLog(const Napi::CallbackInfo& info) {
   const std::shared_ptr<ShardLog> log =
       LogTable::instance().find(static_cast<uint64_t>(number(info[0])));
@@ -1143,6 +1145,23 @@ Napi::Value DeleteRecords(const Napi::CallbackInfo& info) {
   if (!log) return Napi::Number::New(info.Env(), 6);
   log->shard->drain();
   return Napi::Number::New(info.Env(), log->log->delete_records_to(integer(info[1])));
+}
+
+/// truncateLog(log, offset, fully): cuts a log that does not lead, or empties it to begin at the
+/// offset. 0 or an errno: EPERM (1) for one that leads, EBUSY (16) while the slow lane holds it.
+Napi::Value TruncateLog(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<ShardLog> log = log_of(info);
+  if (!log) return Napi::Number::New(info.Env(), EBADF);
+  const bool fully = info[2].As<Napi::Boolean>().Value();
+  return Napi::Number::New(info.Env(), log->shard->truncate(*log, integer(info[1]), fully));
+}
+
+/// assignEpoch(log, epoch): notes that a leader epoch begins at the log end. 0 or an errno.
+Napi::Value AssignEpoch(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<ShardLog> log = log_of(info);
+  if (!log) return Napi::Number::New(info.Env(), EBADF);
+  const auto epoch = static_cast<int32_t>(integer(info[1]));
+  return Napi::Number::New(info.Env(), log->log->assign_epoch(epoch, log->log->log_end()));
 }
 
 /// logRecoveryPoint(log)
@@ -1508,6 +1527,8 @@ void add_log_functions(const Add& add) {
   add("configureLog", ConfigureLog);
   add("deleteOldSegments", DeleteOldSegments);
   add("deleteRecords", DeleteRecords);
+  add("truncateLog", TruncateLog);
+  add("assignEpoch", AssignEpoch);
   add("logRecoveryPoint", LogRecoveryPoint);
   add("offsetForTimestamp", OffsetForTimestamp);
   add("epochEndOffset", EpochEndOffset);

@@ -189,6 +189,7 @@ class PartitionLog {
   int64_t recovery_point() const { return recovery_point_; }
   int64_t size_bytes() const;
   bool offline() const { return offline_; }
+  bool leads() const { return leader_epoch_ >= 0; }
   int32_t segment_count() const { return static_cast<int32_t>(segments_.size()); }
   std::vector<SegmentDescription> segments() const;
   const LeaderEpochCache& leader_epochs() const { return epochs_; }

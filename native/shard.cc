@@ -1,5 +1,6 @@
 #include "shard.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -11,6 +12,8 @@ namespace {
 
 constexpr int16_t kNotLeaderOrFollower = 6;
 constexpr int16_t kRequestTimedOut = 7;
+constexpr int16_t kNotEnoughReplicas = 19;
+constexpr int16_t kNotEnoughReplicasAfterAppend = 20;
 constexpr int16_t kFencedLeaderEpoch = 74;
 constexpr int16_t kStorageError = 56;
 
@@ -187,6 +190,16 @@ void Shard::remove_log(const std::shared_ptr<ShardLog>& log) {
   flush_connections();
 }
 
+int Shard::truncate(ShardLog& log, int64_t offset, bool fully) {
+  if (log.held || !log.waiting.empty()) return EBUSY;
+  commit(log);
+  if (log.log->leads()) return EPERM;
+  const int error =
+      fully ? log.log->truncate_fully_and_start_at(offset) : log.log->truncate_to(offset);
+  publish_wake(log);
+  return error;
+}
+
 bool Shard::drain() {
   bool waits = false;
   {
@@ -228,6 +241,7 @@ void Shard::run_one(ShardRecord& record) {
     case ShardRecord::Kind::kLeadership:
       commit(log);
       log.following_epoch = -1;
+      log.in_sync = log.in_sync_min = 1;
       log.log->set_leadership(record.epoch, static_cast<int32_t>(record.value));
       if (record.epoch < 0) fail_parked(log, kNotLeaderOrFollower);
       publish_wake(log);
@@ -257,6 +271,11 @@ void Shard::run_one(ShardRecord& record) {
     case ShardRecord::Kind::kExpireParked:
       expire_parked(log, record.value);
       break;
+    case ShardRecord::Kind::kInSync:
+      commit(log);
+      log.in_sync = static_cast<int32_t>(record.value);
+      log.in_sync_min = record.epoch;
+      break;
     case ShardRecord::Kind::kConfig:
       commit(log);
       log.log->set_config(*record.config);
@@ -268,6 +287,10 @@ void Shard::stage(ShardLog& log, Slice slice) {
   const std::span<uint8_t> records{slice.request->frame().data() + slice.position, slice.length};
   if (slice.is_follower) {
     stage_as_follower(log, slice, records);
+    return;
+  }
+  if (slice.request->acks == -1 && log.in_sync < log.in_sync_min) {
+    refuse(slice, kNotEnoughReplicas, -1);
     return;
   }
   StageOptions options;
@@ -353,7 +376,15 @@ void Shard::settle(ShardLog& log, ShardLog::Staged& staged) {
     log.parked.push_back(staged);
     return;
   }
+  if (slice.request->acks == -1) confirm(log, &staged.result);
   finish_slice(slice, staged.result);
+}
+
+/// What is committed may have too few copies by now.
+void Shard::confirm(const ShardLog& log, SliceResult* result) {
+  if (log.in_sync >= log.in_sync_min) return;
+  result->error = kNotEnoughReplicasAfterAppend;
+  result->base_offset = -1;
 }
 
 void Shard::publish_wake(ShardLog& log) {
@@ -366,6 +397,7 @@ void Shard::advance_parked(ShardLog& log) {
   const int64_t watermark = std::atomic_ref(
       LogTable::instance().rows()[size_t{log.row} * LogTable::kRowWords + kHighWatermark]).load();
   while (!log.parked.empty() && log.parked.front().last_offset < watermark) {
+    confirm(log, &log.parked.front().result);
     finish_slice(log.parked.front().slice, log.parked.front().result);
     log.parked.pop_front();
   }

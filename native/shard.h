@@ -44,12 +44,14 @@ struct ShardRecord {
     kConfig,
     kFollow,
     kExpireParked,
+    kInSync,
   };
   Kind kind = Kind::kSlice;
   std::shared_ptr<ShardLog> log;
   Slice slice;
   // kLeadership: leader epoch (-1: no leader) and followers; kFollow: epoch of the leader followed;
-  // kHighWatermark: offset and epoch; kFailParked: error code; kExpireParked: the wall clock, ms.
+  // kHighWatermark: offset and epoch; kFailParked: error code; kExpireParked: the wall clock, ms;
+  // kInSync: how many replicas are in sync, and how many acks=-1 asks for.
   int64_t value = 0;
   int32_t epoch = 0;
   std::shared_ptr<LogConfig> config;
@@ -79,6 +81,8 @@ struct ShardLog {
 
   bool touched = false;             // Has staged slices in the running batch.
   int32_t following_epoch = -1;     // -1: follows nobody.
+  int32_t in_sync = 1;              // Replicas, with the leader.
+  int32_t in_sync_min = 1;          // For acks=-1.
   bool held = false;                // A slice is in the slow lane: later ones wait in `waiting`.
   std::vector<Staged> staged;
   std::deque<ShardRecord> waiting;
@@ -139,6 +143,9 @@ class Shard : public std::enable_shared_from_this<Shard> {
   void finish_slow(ShardLog& log, int16_t error, int32_t record_index, std::span<uint8_t> bytes);
   void add_log(const std::shared_ptr<ShardLog>& log);
   void remove_log(const std::shared_ptr<ShardLog>& log);
+  /// Cuts a log that does not lead at `offset`, or empties it to begin there. 0; EPERM for one that
+  /// leads; EBUSY while the slow lane holds it, with everything that was queued behind; or an errno.
+  int truncate(ShardLog& log, int64_t offset, bool fully);
 
   // --- Main thread.
   /// Fails a slice whose log is gone, with the retriable NOT_LEADER_OR_FOLLOWER.
@@ -157,6 +164,7 @@ class Shard : public std::enable_shared_from_this<Shard> {
   void commit(ShardLog& log);
   void settle(ShardLog& log, ShardLog::Staged& staged);
   void advance_parked(ShardLog& log);
+  static void confirm(const ShardLog& log, SliceResult* result);
   void fail_parked(ShardLog& log, int16_t error);
   void expire_parked(ShardLog& log, int64_t now_ms);
   void finish_slice(Slice& slice, const SliceResult& result);

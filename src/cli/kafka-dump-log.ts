@@ -64,6 +64,9 @@ async function decoderOf(given: Options): Promise<RecordDecoder> {
     'cluster-metadata-decoder',
     'remote-log-metadata-decoder',
   )
+  if (one === 'offsets-decoder') {
+    return (await import('./dump-log/offsets-decoder.ts')).decodeOffsetsRecord
+  }
   if (one === 'transaction-log-decoder') {
     return (await import('./dump-log/transactions-decoder.ts')).decodeTransactionRecord
   }

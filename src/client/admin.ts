@@ -344,8 +344,25 @@ export interface QuotaChange {
   readonly values: Readonly<Record<string, number | null>>
 }
 
+/** SCRAM mechanisms, and how they are numbered on the wire. */
+export const ScramMechanism = { 'SCRAM-SHA-256': 1, 'SCRAM-SHA-512': 2 } as const
+export type ScramMechanismName = keyof typeof ScramMechanism
+
+export interface ScramCredentials extends ItemResult {
+  readonly user: string
+  readonly mechanisms: readonly { readonly mechanism: string; readonly iterations: number }[]
+}
+
+/** A credential to be set, or with null to be removed. */
+export interface ScramChange {
+  readonly user: string
+  readonly mechanism: ScramMechanismName
+  readonly credential: { readonly iterations: number; readonly password: string } | null
+}
+
 function errorOrNull(code: number, message?: string | null): KafkaError | null {
-  return code === 0 ? null : errorFor(code, message ?? undefined)
+  // Apache Kafka sends an empty text where it has none.
+  return code === 0 ? null : errorFor(code, message || undefined)
 }
 
 /** Lists of items by topic, as most requests want them. */
@@ -1300,7 +1317,7 @@ export class Admin {
       ({ errorCode }) => [errorCode],
     )
     if (response.errorCode !== 0) {
-      throw errorFor(response.errorCode, response.errorMessage ?? undefined)
+      throw errorFor(response.errorCode, response.errorMessage || undefined)
     }
     return response.responses.flatMap(({ name, partitions }) =>
       partitions.map(({ partitionIndex, errorCode, errorMessage }) => ({
@@ -1335,7 +1352,7 @@ export class Admin {
       ({ errorCode }) => [errorCode],
     )
     if (response.errorCode !== 0) {
-      throw errorFor(response.errorCode, response.errorMessage ?? undefined)
+      throw errorFor(response.errorCode, response.errorMessage || undefined)
     }
     return response.topics.flatMap(({ name, partitions: moves }) =>
       moves.map(({ partitionIndex, replicas, addingReplicas, removingReplicas }) => ({
@@ -1366,7 +1383,7 @@ export class Admin {
       }),
     )
     if (response.errorCode !== 0) {
-      throw errorFor(response.errorCode, response.errorMessage ?? undefined)
+      throw errorFor(response.errorCode, response.errorMessage || undefined)
     }
     return (response.entries ?? []).map(({ entity, values }) => ({
       entity: entity.map(({ entityType, entityName }) => ({
@@ -1404,6 +1421,76 @@ export class Admin {
         type: entityType as QuotaEntityPart['type'],
         name: entityName,
       })),
+      error: errorOrNull(errorCode, errorMessage),
+    }))
+  }
+
+  /** The SCRAM mechanisms of users; null: of all that have one. */
+  async describeUserScramCredentials(
+    users: readonly string[] | null,
+    options: AdminCallOptions = {},
+  ): Promise<ScramCredentials[]> {
+    const { DescribeUserScramCredentials } = await import(
+      '../protocol/messages/describe-user-scram-credentials.ts'
+    )
+    const response = await this.#atController(
+      options,
+      (connection) =>
+        connection.send(DescribeUserScramCredentials, {
+          users: users?.map((name) => ({ name })) ?? null,
+        }),
+      ({ errorCode }) => [errorCode],
+    )
+    if (response.errorCode !== 0) {
+      throw errorFor(response.errorCode, response.errorMessage || undefined)
+    }
+    const names = Object.entries(ScramMechanism)
+    return response.results.map(({ user, errorCode, errorMessage, credentialInfos }) => ({
+      user,
+      error: errorOrNull(errorCode, errorMessage),
+      mechanisms: credentialInfos.map(({ mechanism, iterations }) => ({
+        mechanism: names.find(([, code]) => code === mechanism)?.[0] ?? `UNKNOWN(${mechanism})`,
+        iterations,
+      })),
+    }))
+  }
+
+  /** Sets and removes SCRAM credentials; passwords are salted and hashed here, never sent. */
+  async alterUserScramCredentials(
+    changes: readonly ScramChange[],
+    options: AdminCallOptions = {},
+  ): Promise<(ItemResult & { readonly user: string })[]> {
+    const { AlterUserScramCredentials } = await import(
+      '../protocol/messages/alter-user-scram-credentials.ts'
+    )
+    const { pbkdf2, randomBytes } = await import('node:crypto')
+    const { promisify } = await import('node:util')
+    const derive = promisify(pbkdf2)
+    const upsertions = await Promise.all(
+      changes.flatMap(({ user, mechanism, credential }) => {
+        if (credential === null) return []
+        const { iterations, password } = credential
+        const [hash, bytes] =
+          mechanism === 'SCRAM-SHA-256' ? (['sha256', 32] as const) : (['sha512', 64] as const)
+        const salt = randomBytes(32)
+        return [
+          derive(password, salt, iterations, bytes, hash).then((saltedPassword) => ({
+            ...{ name: user, mechanism: ScramMechanism[mechanism], iterations },
+            ...{ salt, saltedPassword },
+          })),
+        ]
+      }),
+    )
+    const deletions = changes
+      .filter(({ credential }) => credential === null)
+      .map(({ user, mechanism }) => ({ name: user, mechanism: ScramMechanism[mechanism] }))
+    const response = await this.#atController(
+      options,
+      (connection) => connection.send(AlterUserScramCredentials, { deletions, upsertions }),
+      ({ results }) => results.map(({ errorCode }) => errorCode),
+    )
+    return response.results.map(({ user, errorCode, errorMessage }) => ({
+      user,
       error: errorOrNull(errorCode, errorMessage),
     }))
   }

@@ -13,7 +13,13 @@ import { RoundRobinAssignor } from './assignors/round-robin.ts'
 import type { ClientOptions } from './client-options.ts'
 import { Cluster } from './cluster.ts'
 import { type ClusterAccess, isTransient } from './cluster-access.ts'
-import { ClientClosedError, errorFor, InvalidArgumentError, KafkaError } from './errors.ts'
+import {
+  ClientClosedError,
+  errorFor,
+  IllegalStateError,
+  InvalidArgumentError,
+  KafkaError,
+} from './errors.ts'
 import { Fetcher, type IsolationLevel, READ_COMMITTED, READ_UNCOMMITTED } from './fetcher.ts'
 import {
   type CommittedPartition,
@@ -123,6 +129,14 @@ const ASSIGNORS: { readonly [N in AssignorName]: () => Assignor } = {
   'cooperative-sticky': () => new CooperativeStickyAssignor(),
 }
 
+/** An exchange with the coordinator; null as long as it goes on. */
+interface Join {
+  outcome: JoinOutcome | null
+  onOutcome: () => void
+}
+
+/** How long closing waits for a join, so that what was consumed can be committed. */
+const JOIN_WAIT_MS = 5000
 const FOREVER_MS = Number.POSITIVE_INFINITY
 
 function withDefaults(options: ConsumerOptions) {
@@ -177,7 +191,7 @@ export class Consumer implements AsyncDisposable {
   readonly #isCooperative: boolean
   #listener: RebalanceListener = {}
   /** A join under way, or done and not yet taken over. */
-  #join: { outcome: JoinOutcome | null } | null = null
+  #join: Join | null = null
   /** Partitions have to be given up before the group is joined. */
   #isPreparing = true
   /** Given to the program by the iteration, and not yet consumed. */
@@ -284,7 +298,9 @@ export class Consumer implements AsyncDisposable {
       throw errorFor(ErrorCode.INVALID_GROUP_ID, 'subscribe needs a groupId; or assign partitions')
     }
     if (this.#subscription.kind === 'manual') {
-      throw new Error('partitions were assigned by hand: unsubscribe before you subscribe')
+      throw new IllegalStateError(
+        'partitions were assigned by hand: unsubscribe before you subscribe',
+      )
     }
     this.#listener = listener
     if (topics instanceof RegExp) this.#subscription.subscribePattern(topics)
@@ -299,7 +315,9 @@ export class Consumer implements AsyncDisposable {
   assign(partitions: readonly ManualAssignment[]): void {
     this.#checkOpen()
     if (this.#subscription.isGroupManaged) {
-      throw new Error('the group decides on partitions: unsubscribe before you assign some')
+      throw new IllegalStateError(
+        'the group decides on partitions: unsubscribe before you assign some',
+      )
     }
     this.#subscription.assignManually(partitions)
     for (const { offset, ...one } of partitions) {
@@ -469,8 +487,9 @@ export class Consumer implements AsyncDisposable {
 
   /**
    * Ends the iteration, commits with `autoCommit` what was consumed and what `poll` has returned,
-   * leaves the group and closes the connections. Waits for a call that is under way. Throws what the
-   * commit or the listener throws, after everything is closed.
+   * leaves the group and closes the connections. Waits for a call that is under way, so that a
+   * listener must not wait for it. Throws what the commit or the listener throws, after everything is
+   * closed.
    */
   close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
     this.#closing ??= this.#close(options.timeoutMs ?? this.#options.requestTimeoutMs)
@@ -567,7 +586,9 @@ export class Consumer implements AsyncDisposable {
     this.#hasPolled = true
     if (this.#closing !== null) return
     if (this.#subscription.kind === 'none') {
-      throw new Error('the consumer reads nothing: subscribe to topics, or assign partitions')
+      throw new IllegalStateError(
+        'the consumer reads nothing: subscribe to topics, or assign partitions',
+      )
     }
     this.#throwError()
     await this.#attendGroup()
@@ -620,7 +641,7 @@ export class Consumer implements AsyncDisposable {
 
   async #exclusively<T>(work: () => Promise<T>): Promise<T> {
     if (this.#busy !== null) {
-      throw new Error('a consumer is read by one caller at a time')
+      throw new IllegalStateError('a consumer is read by one caller at a time')
     }
     const done = work()
     this.#busy = done.then(
@@ -648,10 +669,11 @@ export class Consumer implements AsyncDisposable {
       if (this.#join === null) {
         if (!membership.isRejoinNeeded) return
         await this.#prepareJoin(membership)
-        const join: { outcome: JoinOutcome | null } = { outcome: null }
+        const join: Join = { outcome: null, onOutcome: () => undefined }
         this.#join = join
         const finish = async (): Promise<void> => {
           join.outcome = await membership.join(() => this.#joinSubscription())
+          join.onOutcome()
           this.#attention()
         }
         finish().catch((error: Error) => this.#raise(error))
@@ -752,6 +774,7 @@ export class Consumer implements AsyncDisposable {
   async #giveUp(reason: string): Promise<void> {
     const membership = this.#membership
     try {
+      await this.#joinIsOver()
       await this.#commitConsumed(this.#options.requestTimeoutMs)
       if (this.#subscription.isGroupManaged) {
         if (membership?.generationId === NO_GENERATION) await this.#lose()
@@ -762,6 +785,23 @@ export class Consumer implements AsyncDisposable {
       this.#isPreparing = true
       if (this.#subscription.isGroupManaged) await membership?.leave(reason)
     }
+  }
+
+  /**
+   * Waits for the end of a join under way, before which nothing can be committed, if there is
+   * something to commit: what stayed assigned meanwhile was read on.
+   */
+  async #joinIsOver(): Promise<void> {
+    const join = this.#join
+    if (join === null || join.outcome !== null || !this.#options.autoCommit) return
+    if (this.#positions('consumed').length === 0) return
+    await new Promise<void>((resolve) => {
+      const timer = this.#timers.schedule(JOIN_WAIT_MS, resolve)
+      join.onOutcome = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
   }
 
   /** What an assignor needs of topics, asked for anew. */
@@ -870,7 +910,9 @@ export class Consumer implements AsyncDisposable {
     this.#checkOpen()
     const state = this.#subscription.get(partition)
     if (state === undefined) {
-      throw new Error(`${partition.topic}-${partition.partition} is not assigned to this consumer`)
+      throw new IllegalStateError(
+        `${partition.topic}-${partition.partition} is not assigned to this consumer`,
+      )
     }
     return state
   }
@@ -963,7 +1005,7 @@ export class Consumer implements AsyncDisposable {
 
 function checkedOffset(offset: number): number {
   if (!Number.isSafeInteger(offset) || offset < 0) {
-    throw new RangeError(`${offset} is no offset`)
+    throw new InvalidArgumentError(`${offset} is no offset`)
   }
   return offset
 }

@@ -129,6 +129,13 @@ export class ProtocolError extends ClientError {
   }
 }
 
+/** What was asked for does not fit what the client is doing. */
+export class IllegalStateError extends ClientError {
+  constructor(message: string) {
+    super('IllegalStateError', message, { retriable: false })
+  }
+}
+
 /** An option or an argument that cannot be. */
 export class InvalidArgumentError extends ClientError {
   constructor(message: string) {

@@ -7,7 +7,7 @@ import { ErrorCode, isRetriable } from '../protocol/error-codes.ts'
 import type { Clock } from '../util/clock.ts'
 import type { Timer, TimerQueue } from '../util/timer-queue.ts'
 import { type ClusterAccess, isTransient } from './cluster-access.ts'
-import { errorFor } from './errors.ts'
+import { ClientError, errorFor } from './errors.ts'
 import type { MetadataView } from './metadata-view.ts'
 import {
   byLeader,
@@ -25,22 +25,19 @@ import type {
 } from './subscription-state.ts'
 
 /** There is no committed offset for these partitions, and no rule where else to begin. */
-export class NoOffsetForPartitionError extends Error {
-  override readonly name = 'NoOffsetForPartitionError'
-  readonly retriable = false
+export class NoOffsetForPartitionError extends ClientError {
   readonly partitions: readonly TopicPartition[]
 
   constructor(partitions: readonly TopicPartition[]) {
     const names = partitions.map(({ topic, partition }) => `${topic}-${partition}`).join(', ')
-    super(`no committed offset for ${names}, and autoOffsetReset is 'none'`)
+    const message = `no committed offset for ${names}, and autoOffsetReset is 'none'`
+    super('NoOffsetForPartitionError', message, { retriable: false })
     this.partitions = partitions
   }
 }
 
 /** The log ends before what was read from it: records that were seen are gone (KIP-320). */
-export class LogTruncationError extends Error {
-  override readonly name = 'LogTruncationError'
-  readonly retriable = false
+export class LogTruncationError extends ClientError {
   readonly topic: string
   readonly partition: number
   /** Where the program was. */
@@ -50,7 +47,8 @@ export class LogTruncationError extends Error {
 
   constructor({ topic, partition, position }: PartitionState, divergentOffset: number) {
     const where = divergentOffset === -1 ? '' : ` from offset ${divergentOffset} on`
-    super(`the log of ${topic}-${partition} was truncated below offset ${position}${where}`)
+    const message = `the log of ${topic}-${partition} was truncated below offset ${position}${where}`
+    super('LogTruncationError', message, { retriable: false })
     this.topic = topic
     this.partition = partition
     this.position = position

@@ -201,6 +201,7 @@ export interface Addon {
   detachShard(shard: number): void
   removeShard(shard: number): void
   drainShard(shard: number): void
+  /** See `shard/log-commands.ts`. */
   postToLog(log: number, kind: number, value: number, epoch: number): boolean
   slowSliceBytes(log: number): Buffer | null
   slowSliceVersion(log: number): number
@@ -215,6 +216,13 @@ export interface Addon {
   deleteOldSegments(log: number, nowMs: number): [number, number, number]
   /** A protocol error code. */
   deleteRecords(log: number, offset: number): number
+  /**
+   * Cuts a log that does not lead, or empties it to begin at the offset. 0 or an errno: 1 (EPERM)
+   * for one that leads, 16 (EBUSY) while the slow lane holds it.
+   */
+  truncateLog(log: number, offset: number, fully: boolean): number
+  /** Notes that a leader epoch begins at the log end. 0 or an errno. */
+  assignEpoch(log: number, epoch: number): number
   logRecoveryPoint(log: number): number
   /** [errno, found, offset, timestamp, leader epoch, the compressed batch to look into or null] */
   offsetForTimestamp(

@@ -307,6 +307,25 @@ export class ReplicaManager {
     return await partition.shard.run(name, input(partition.log))
   }
 
+  /**
+   * Cuts the log of a partition that this broker follows at `offset`, or with `fully` empties it to
+   * begin there. Throws an Error that names the partition and the errno; the log may be offline then.
+   */
+  async truncate(
+    partition: Partition,
+    offset: number,
+    { fully = false }: { readonly fully?: boolean } = {},
+  ): Promise<void> {
+    await this.cleaner.stop([partition])
+    const errno = await this.control(partition, 'truncate', (log) => ({ log, offset, fully }))
+    await this.cleaner.truncated(partition, offset)
+    if (errno === 0) return
+    const what = errno === null ? 'its log is not open' : errnoName(errno)
+    throw new Error(
+      `${partition.topic}-${partition.partition} could not be cut at offset ${offset}: ${what}`,
+    )
+  }
+
   /** DeleteRecords: [error code, low watermark]. An offset of -1 is the high watermark. */
   async deleteRecords(partition: Partition, offset: number): Promise<[number, number]> {
     const wanted = offset === -1 ? partition.highWatermark : offset

@@ -49,6 +49,13 @@ export interface ControlTasks {
   ]
   epochOfOffset: [{ readonly log: number; readonly offset: number }, number]
   epochEndOffset: [{ readonly log: number; readonly epoch: number }, [number, number]]
+  /**
+   * Cuts a log that does not lead at an offset, or with `fully` empties it to begin there, behind
+   * everything that was queued before. 0 or an errno; 1 (EPERM) for a log that leads.
+   */
+  truncate: [{ readonly log: number; readonly offset: number; readonly fully: boolean }, number]
+  /** Notes that a leader epoch begins at the log end. 0 or an errno. */
+  assignEpoch: [{ readonly log: number; readonly leaderEpoch: number }, number]
   /** null for a log that is gone. */
   cleaningStates: [
     { readonly logs: readonly { readonly log: number; readonly times: boolean }[] },

@@ -89,6 +89,12 @@ export class ShardOwner {
         const { log, epoch } = input as ControlInput<'epochEndOffset'>
         return addon.epochEndOffset(log, epoch)
       }
+      case 'truncate':
+        return await truncate(input as ControlInput<'truncate'>)
+      case 'assignEpoch': {
+        const { log, leaderEpoch } = input as ControlInput<'assignEpoch'>
+        return addon.assignEpoch(log, leaderEpoch)
+      }
       case 'cleaningStates':
         return (input as ControlInput<'cleaningStates'>).logs.map(({ log, times }) =>
           cleaningState(log, times),
@@ -185,6 +191,17 @@ function cleaningState(log: number, times: boolean): CleaningState | null {
     })
   }
   return { errno, truncations, segments }
+}
+
+const EBUSY = 16
+
+async function truncate({ log, offset, fully }: ControlInput<'truncate'>): Promise<number> {
+  for (;;) {
+    const errno = addon.truncateLog(log, offset, fully)
+    if (errno !== EBUSY) return errno
+    // What is in the slow lane was queued before. Its turns come meanwhile.
+    await new Promise((resolve) => setImmediate(resolve))
+  }
 }
 
 const ESTALE = 116

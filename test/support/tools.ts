@@ -59,7 +59,7 @@ const CLASSES: Readonly<Record<string, string>> = {
   'kafka-dump-log': 'kafka.tools.DumpLogSegments',
   'kafka-leader-election': 'org.apache.kafka.tools.LeaderElectionCommand',
   'kafka-reassign-partitions': 'org.apache.kafka.tools.reassign.ReassignPartitionsCommand',
-  'kafka-console-producer': 'org.apache.kafka.tools.ConsoleProducer',
+  'kafka-console-producer': 'kafka.tools.ConsoleProducer',
   'kafka-console-consumer': 'org.apache.kafka.tools.consumer.ConsoleConsumer',
   'kafka-producer-perf-test': 'org.apache.kafka.tools.ProducerPerformance',
   'kafka-consumer-perf-test': 'org.apache.kafka.tools.ConsumerPerformance',
@@ -97,6 +97,11 @@ export class ApacheTools {
     })
     this.#reader = createInterface({ input: this.#child.stdout })
     this.#lines = this.#reader[Symbol.asyncIterator]()
+  }
+
+  /** Whether Apache has a tool of this name. */
+  has(name: string): boolean {
+    return CLASSES[name] !== undefined
   }
 
   /** Runs a tool by the name of its script, without `.sh`, or by its main class. */

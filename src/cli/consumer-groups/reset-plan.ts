@@ -155,7 +155,7 @@ export async function planOffsets(
 
 function csvCells(line: string): string[] {
   const cells: string[] = []
-  const cell = /(?:"((?:[^"]|"")*)"|([^,]*))(?:,|$)/gy
+  const cell = /(?:"((?:[^"]|"")*)"|([^,"]*))(?:,|$)/gy
   while (cell.lastIndex < line.length) {
     const match = cell.exec(line)
     if (match === null) throw new UsageError(`not a line of CSV: ${JSON.stringify(line)}`)

@@ -1,0 +1,229 @@
+/** A ReplicaManager with one shard, real logs and a clock moved by hand, without a network. */
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { effectiveTopicConfig } from '../../src/config/topic-settings.ts'
+import { DataDirectory } from '../../src/log/data-directory.ts'
+import { RecordCursor } from '../../src/log/record-cursor.ts'
+import { buildBatch, readBatch } from '../../src/log/record-format.ts'
+import { Transport } from '../../src/network/transport.ts'
+import { createInternalLog } from '../../src/replica/internal-log.ts'
+import type { LogCleanerSettings } from '../../src/replica/log-cleaner.ts'
+import type { Partition } from '../../src/replica/partition.ts'
+import { ReplicaManager } from '../../src/replica/replica-manager.ts'
+import { Shard } from '../../src/shard/shard.ts'
+import { ManualClock } from '../../src/util/clock.ts'
+import { type Logger, silentLogger } from '../../src/util/logger.ts'
+import { systemRandom } from '../../src/util/random.ts'
+import { TimerQueue } from '../../src/util/timer-queue.ts'
+
+const SETTINGS: LogCleanerSettings = {
+  threads: 1,
+  mapBytes: 1 << 20,
+  mapLoadFactor: 0.9,
+  ioBufferBytes: 8192,
+  bytesPerSecond: Number.MAX_VALUE,
+  batchBytesMax: 1 << 20,
+  decompressionMaxBytes: 1 << 24,
+}
+
+export const COMPACT = {
+  'cleanup.policy': 'compact',
+  'segment.bytes': '2000',
+  'min.cleanable.dirty.ratio': '0.01',
+}
+
+interface Line {
+  readonly level: 'info' | 'warn' | 'error'
+  readonly fields: Record<string, unknown>
+  readonly message: string
+}
+
+/** A logger that keeps what it is given. */
+function keepingLogger(lines: Line[]): Logger {
+  const keep =
+    (level: Line['level']) =>
+    (fields: Record<string, unknown>, message: string): void => {
+      lines.push({ level, fields, message })
+    }
+  const logger = { info: keep('info'), warn: keep('warn'), error: keep('error') }
+  return { ...silentLogger, ...logger } as Logger
+}
+
+export class Harness {
+  readonly clock: ManualClock
+  readonly lines: Line[]
+  readonly path: string
+  readonly #parts: {
+    readonly directory: DataDirectory
+    readonly transport: Transport
+    readonly shard: Shard
+    readonly timers: TimerQueue
+  }
+  readonly replicas: ReplicaManager
+  readonly #log: ReturnType<typeof createInternalLog>
+  #isClosed = false
+
+  private constructor(
+    path: string,
+    parts: {
+      readonly directory: DataDirectory
+      readonly transport: Transport
+      readonly shard: Shard
+      readonly timers: TimerQueue
+    },
+    made: { replicas: ReplicaManager; clock: ManualClock; lines: Line[] },
+  ) {
+    this.path = path
+    this.#parts = parts
+    this.replicas = made.replicas
+    this.clock = made.clock
+    this.lines = made.lines
+    const connection = parts.transport.openInternal()
+    this.#log = createInternalLog({ replicas: this.replicas, connection, clock: this.clock })
+  }
+
+  static async start(
+    t: TestContext,
+    options: { settings?: Partial<LogCleanerSettings>; threaded?: boolean; path?: string } = {},
+  ): Promise<Harness> {
+    const path = options.path ?? (await mkdtemp(join(tmpdir(), 'shardlog-')))
+    const directory = await DataDirectory.open(path)
+    // The files' own times count as well.
+    const clock = new ManualClock(Date.now())
+    const lines: Line[] = []
+    const timers = new TimerQueue(clock)
+    const transport = new Transport(
+      {
+        frameBytesMax: 1e6,
+        inflightMax: 10,
+        inflightBytesMax: 1e6,
+        outputBytesMax: 1e6,
+        receivedBytesMax: 1e7,
+        connectionsMax: 10,
+        idleMs: 60_000,
+        frameStallMs: 60_000,
+        sendBufferBytes: -1,
+        receiveBufferBytes: -1,
+      },
+      { maxPerIp: 10, maxPerIpOverrides: new Map() },
+      silentLogger,
+    )
+    transport.attachEvents({
+      handle: () => undefined,
+      result: () => undefined,
+      advanced: () => undefined,
+      storageError: () => undefined,
+    })
+    const replicas = new ReplicaManager({
+      ...{ directory, clock, timers, random: systemRandom, logger: keepingLogger(lines) },
+      producerExpirationMs: 86_400_000,
+      retentionCheckIntervalMs: 300_000,
+      recoveryPointIntervalMs: 60_000,
+      cleaner: { ...SETTINGS, ...options.settings },
+      cleanerBackoffMs: 15_000,
+      partitionGone: () => undefined,
+    })
+    const shard: Shard = await Shard.start({
+      transport: transport.id,
+      threaded: options.threaded ?? false,
+      decompressionMaxBytes: 1e7,
+      logger: silentLogger,
+      restarted: () => replicas.shardRestarted(shard),
+    })
+    replicas.attachShards([shard])
+    const parts = { directory, transport, shard, timers }
+    const harness = new Harness(path, parts, { replicas, clock, lines })
+    t.after(async () => {
+      await harness.close()
+      if (options.path === undefined) await rm(path, { recursive: true, force: true })
+    })
+    return harness
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    await this.replicas.close()
+    this.#parts.timers.close()
+    await this.#parts.shard.stop()
+    this.#parts.transport.destroy()
+    this.#parts.directory.close()
+  }
+
+  get transport(): Transport {
+    return this.#parts.transport
+  }
+
+  get shard(): Shard {
+    return this.#parts.shard
+  }
+
+  async open(topic: string, configs: Readonly<Record<string, string>> = COMPACT) {
+    await this.replicas.openTopic(
+      {
+        name: topic,
+        topicId: 'AAAAAAAAAAAAAAAAAAAAAQ',
+        isInternal: false,
+        configs: new Map(),
+        partitions: [
+          {
+            ...{ topic, partition: 0, leader: 0, leaderEpoch: 0, partitionEpoch: 0 },
+            ...{ controllerEpoch: 1, replicas: [0], isr: [0], offlineReplicas: [] },
+          },
+        ],
+      },
+      effectiveTopicConfig(new Map(Object.entries(configs)), {
+        dynamic: new Map(),
+        dynamicDefault: new Map(),
+        fixed: new Map(),
+      }),
+    )
+    return this.partition(topic)
+  }
+
+  partition(topic: string): Partition {
+    const partition = this.replicas.partition(topic, 0)
+    assert.ok(partition)
+    return partition
+  }
+
+  /** Batches of one record of about 100 bytes each. */
+  async append(topic: string, keys: readonly string[]): Promise<void> {
+    for (const key of keys) {
+      const timestamp = this.clock.nowMs()
+      const record = { timestamp, key: Buffer.from(key), value: Buffer.alloc(50, key) }
+      const { errorCode } = await this.#log.append(topic, 0, buildBatch([record], 0))
+      assert.equal(errorCode, 0)
+    }
+  }
+
+  /** `offset:key` of what is left. */
+  async read(topic: string): Promise<string[]> {
+    const found: string[] = []
+    let next = this.#log.logStart(topic, 0)
+    for (;;) {
+      const { errorCode, bytes } = await this.#log.read(topic, 0, next, 1 << 20)
+      assert.equal(errorCode, 0)
+      if (bytes.length === 0) return found
+      for (let at = 0; at < bytes.length; ) {
+        const batch = readBatch(bytes.subarray(at))
+        const cursor = new RecordCursor(batch, bytes.subarray(at, at + batch.size), 1e7)
+        while (cursor.next()) {
+          const offset = batch.baseOffset + cursor.offsetDelta
+          const key = cursor.bytes.toString('latin1', cursor.keyAt, cursor.keyAt + cursor.keyBytes)
+          found.push(`${offset}:${key}`)
+        }
+        next = batch.baseOffset + bytes.readInt32BE(at + 23) + 1
+        at += batch.size
+      }
+    }
+  }
+
+  get checkpoint(): string {
+    return readFileSync(join(this.path, 'cleaner-offset-checkpoint'), 'utf8')
+  }
+}
