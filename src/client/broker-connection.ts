@@ -36,6 +36,23 @@ const NOTHING = Buffer.alloc(0)
 const SOFTWARE_NAME = 'shardlog'
 const SOFTWARE_VERSION = '0.1.0'
 
+/** What brokers of 0.9 serve, which do not say so: API key → [lowest, highest version]. */
+const LEGACY_VERSIONS: ReadonlyMap<number, readonly [number, number]> = new Map([
+  [0, [0, 1]],
+  [1, [0, 1]],
+  [2, [0, 0]],
+  [3, [0, 0]],
+  [8, [0, 2]],
+  [9, [0, 1]],
+  [10, [0, 0]],
+  [11, [0, 0]],
+  [12, [0, 0]],
+  [13, [0, 0]],
+  [14, [0, 0]],
+  [15, [0, 0]],
+  [16, [0, 0]],
+])
+
 export interface BrokerConnectionOptions {
   readonly host: string
   readonly port: number
@@ -43,6 +60,8 @@ export interface BrokerConnectionOptions {
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
   readonly connect?: ((host: string, port: number) => Duplex) | undefined
+  /** Take a broker that closes the connection when it is asked for its versions for a 0.9 one. */
+  readonly legacyBrokers?: boolean | undefined
 }
 
 export interface SendOptions {
@@ -114,15 +133,19 @@ export class BrokerConnection {
 
   /** Connects and asks for the versions. Throws ConnectionError or UnsupportedVersionError. */
   static async open(options: BrokerConnectionOptions): Promise<BrokerConnection> {
-    const stream = await openStream(options)
-    const connection = new BrokerConnection(stream, options)
+    const connection = new BrokerConnection(await openStream(options), options)
     try {
       await connection.#negotiate()
+      return connection
     } catch (error) {
       connection.#stream.destroy()
-      throw error
+      // A broker before 0.10 closes the connection on a request that it does not know.
+      const mayBeOld = error instanceof ConnectionError && options.legacyBrokers === true
+      if (!mayBeOld) throw error
     }
-    return connection
+    const legacy = new BrokerConnection(await openStream(options), options)
+    legacy.apiVersions = LEGACY_VERSIONS
+    return legacy
   }
 
   get isOpen(): boolean {
@@ -181,10 +204,15 @@ export class BrokerConnection {
     options.signal?.throwIfAborted()
     const correlationId = this.#write(api, version, request, options.payloads)
     const frame = await this.#answer(api, correlationId, options)
+    return { response: this.#decode(api, version, frame), frame, version }
+  }
+
+  /** What cannot be read closes the connection. Throws ProtocolError. */
+  #decode<A extends ApiSchema>(api: A, version: number, frame: Buffer): ResponseOf<A> {
     try {
       this.#reader.reset(frame, 0, frame.length, false)
       readResponseHeader(this.#reader, api, version)
-      return { response: decodeResponse(api, version, this.#reader), frame, version }
+      return decodeResponse(api, version, this.#reader)
     } catch (error) {
       const violation = new ProtocolError(
         `the answer of ${this.host}:${this.port} to ${api.name} cannot be read: ${messageOf(error)}`,
@@ -241,18 +269,10 @@ export class BrokerConnection {
 
   async #negotiate(): Promise<void> {
     const ours = parseVersions(ApiVersions.versions)
-    let answer = await this.send(
-      ApiVersions,
-      { clientSoftwareName: SOFTWARE_NAME, clientSoftwareVersion: SOFTWARE_VERSION },
-      { version: ours.max },
-    )
+    let answer = await this.#askVersions(ours.max)
     if (answer.errorCode === ErrorCode.UNSUPPORTED_VERSION) {
       const theirs = answer.apiKeys.find(({ apiKey }) => apiKey === ApiVersions.key)
-      answer = await this.send(
-        ApiVersions,
-        { clientSoftwareName: SOFTWARE_NAME, clientSoftwareVersion: SOFTWARE_VERSION },
-        { version: Math.min(ours.max, theirs?.maxVersion ?? 0) },
-      )
+      answer = await this.#askVersions(Math.min(ours.max, theirs?.maxVersion ?? 0))
     }
     if (answer.errorCode !== 0) {
       throw new UnsupportedVersionError(
@@ -265,6 +285,16 @@ export class BrokerConnection {
         [minVersion, maxVersion] as const,
       ]),
     )
+  }
+
+  async #askVersions(version: number): Promise<ResponseOf<typeof ApiVersions>> {
+    const request = { clientSoftwareName: SOFTWARE_NAME, clientSoftwareVersion: SOFTWARE_VERSION }
+    const correlationId = this.#write(ApiVersions, version, request)
+    const frame = await this.#answer(ApiVersions, correlationId, {})
+    // A broker that does not know the version refuses it in version 0.
+    const isRefusal =
+      frame.length >= 6 && frame.readInt16BE(4) === ErrorCode.UNSUPPORTED_VERSION && version > 0
+    return this.#decode(ApiVersions, isRefusal ? 0 : version, frame)
   }
 
   #write<A extends ApiSchema>(

@@ -22,6 +22,11 @@ export interface ClientOptions {
   readonly random?: Random
   /** Opens a stream to a broker in place of a TCP socket. */
   readonly connect?: (host: string, port: number) => Duplex
+  /**
+   * Brokers before 0.10 close the connection when they are asked for their versions: take those that
+   * do so for 0.9 ones; false.
+   */
+  readonly legacyBrokers?: boolean
 }
 
 export interface HostAndPort {
@@ -40,6 +45,7 @@ export interface ResolvedClientOptions {
   readonly clock: Clock
   readonly random: Random
   readonly connect: ((host: string, port: number) => Duplex) | undefined
+  readonly legacyBrokers: boolean
 }
 
 /** `host:port`, `[v6]:port` or `PROTOCOL://host:port`. Throws InvalidArgumentError. */
@@ -69,5 +75,6 @@ export function resolveClientOptions(options: ClientOptions): ResolvedClientOpti
     clock: options.clock ?? systemClock,
     random: options.random ?? systemRandom,
     connect: options.connect,
+    legacyBrokers: options.legacyBrokers ?? false,
   }
 }

@@ -367,4 +367,8 @@ export class Cluster {
       }),
     )
   }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
 }

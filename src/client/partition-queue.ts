@@ -14,6 +14,15 @@ import { addToSequence, type ProducerBatch } from './producer-batch.ts'
 /** So many batches of a partition a broker remembers to tell repetitions from gaps. */
 const REMEMBERED_BATCHES = 5
 
+/** Errors that may come after the records were stored. */
+const UNDECIDED: ReadonlySet<number> = new Set([
+  ErrorCode.NOT_LEADER_OR_FOLLOWER,
+  ErrorCode.REQUEST_TIMED_OUT,
+  ErrorCode.NETWORK_EXCEPTION,
+  ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+  ErrorCode.KAFKA_STORAGE_ERROR,
+])
+
 export interface ProducerIdentity {
   readonly producerId: number
   readonly epoch: number
@@ -128,15 +137,17 @@ export class PartitionQueue {
     }
     // Its records were told already that time is up; now its fate is known as well as it will be.
     if (batch.isDone) {
-      this.#drop(batch)
-      this.#afterGap()
+      this.#leaveGap(batch)
       return 'failed'
     }
-    if (errorCode === ErrorCode.MESSAGE_TOO_LARGE && batch.recordCount > 1) return 'split'
-    if (this.#mayRetry(batch, errorCode)) return 'retry'
-    this.#drop(batch)
-    // Its sequence stays free: what comes behind is numbered anew.
-    if (this.#isIdempotent) this.needsNewEpoch = true
+    // Halves of what is stored as a whole would be stored again.
+    const isDivisible = batch.recordCount > 1 && !(this.#isIdempotent && batch.mayBeStored)
+    if (errorCode === ErrorCode.MESSAGE_TOO_LARGE && isDivisible) return 'split'
+    if (this.#mayRetry(batch, errorCode)) {
+      if (UNDECIDED.has(errorCode)) batch.mayBeStored = true
+      return 'retry'
+    }
+    this.#leaveGap(batch)
     return 'failed'
   }
 
@@ -145,7 +156,7 @@ export class PartitionQueue {
     if (!this.#isIdempotent) return
     if (batch.sentEpoch !== batch.producerEpoch) {
       // Stored under its old number: the new one stays free.
-      this.needsNewEpoch = true
+      this.#hasGap = true
     } else if (batch.producerEpoch === this.#identity.epoch) {
       this.#lastAckedSequence = addToSequence(batch.baseSequence, batch.recordCount - 1)
     }
@@ -209,17 +220,28 @@ export class PartitionQueue {
   giveUp(batch: ProducerBatch): void {
     const at = this.queue.indexOf(batch)
     if (at >= 0) this.queue.splice(at, 1)
-    if (!this.#isIdempotent) {
-      if (!batch.isSending) this.#drop(batch)
+    if (batch.isSending) {
+      // It stays until its answer comes.
+      this.#hasGap = this.#isIdempotent
       return
     }
-    if (batch.hasSequence) this.#hasGap = true
-    // One under way stays until its answer comes.
-    if (!batch.isSending) this.#drop(batch)
+    if (batch.hasSequence) this.#leaveGap(batch)
+    else this.#drop(batch)
+  }
+
+  /** A batch has failed that has a number, and may or may not be stored. */
+  #leaveGap(batch: ProducerBatch): void {
+    this.#drop(batch)
+    if (!this.#isIdempotent) return
+    this.#hasGap = true
     this.#afterGap()
   }
 
-  /** Once nothing of a gap is under way: was all stored that was numbered, or is a number lost? */
+  /**
+   * Those behind a gap go on under their numbers: the broker refuses the first of them if the batch
+   * before it is missing, and only then is it sure that none of them is stored. New batches wait
+   * until all have come back.
+   */
   #afterGap(): void {
     if (!this.#hasGap || this.unfinished.length > 0) return
     this.#hasGap = false
@@ -234,6 +256,7 @@ export class PartitionQueue {
     this.#begin(identity)
     for (const batch of this.unfinished) {
       if (batch.isDone) continue
+      batch.mayBeStored = false
       batch.setProducer(identity.producerId, identity.epoch, this.#nextSequence)
       this.#nextSequence = addToSequence(this.#nextSequence, batch.recordCount)
     }

@@ -125,6 +125,8 @@ export class ProducerBatch {
   /** An answer is awaited. */
   isSending = false
   attempts = 0
+  /** An attempt failed of which nobody knows whether the records were stored. */
+  mayBeStored = false
   /** Not to be sent before. */
   retryAtMs = 0
   /** -1 until it has its place in the sequence of the partition. */

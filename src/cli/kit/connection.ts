@@ -30,7 +30,7 @@ export function refuseZookeeper(tool: string): never {
 }
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
-type Key = Exclude<keyof ClientOptions, 'clock' | 'random' | 'connect'>
+type Key = Exclude<keyof ClientOptions, 'clock' | 'random' | 'connect' | 'legacyBrokers'>
 
 /** Client properties with an effect here, and the option each one sets. */
 const PROPERTIES: Readonly<Record<string, Key>> = {
