@@ -38,6 +38,9 @@ export const mavenSets = {
   ],
   // The command-line tools that are written in Java: TopicCommand, ConsoleProducer and so on.
   'kafka-tools': ['org.apache.kafka:kafka-tools:3.9.1', 'org.slf4j:slf4j-reload4j:1.7.36'],
+  'kafka-streams': ['org.apache.kafka:kafka-streams:3.9.1', 'org.slf4j:slf4j-nop:1.7.36'],
+  // A connector to try Connect with, whose worker is among the tools.
+  'connect-file': ['org.apache.kafka:connect-file:3.9.1'],
   'kafka-0.8.2': ['org.apache.kafka:kafka_2.11:0.8.2.2'],
   'kafka-clients-0.10.2': clientSet('0.10.2.2', '1.7.36'),
   'kafka-clients-1.1': clientSet('1.1.1', '1.7.36'),

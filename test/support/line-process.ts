@@ -15,6 +15,8 @@ export class LineProcess {
     this.#child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
       this.#errors = (this.#errors + chunk).slice(-16_384)
     })
+    // A program that has ended is told by its exit, not by the broken pipe that follows.
+    this.#child.stdin.on('error', () => undefined)
     createInterface({ input: this.#child.stdout }).on('line', (line) => {
       onLine(line)
       this.#wake()
@@ -35,6 +37,17 @@ export class LineProcess {
       if (this.#ended) throw new Error(`the program has ended:\n${this.#errors}`)
       await new Promise<void>((wake) => this.#waiting.add(wake))
     }
+  }
+
+  /** Writes a line to its standard input. */
+  write(line: string): void {
+    this.#child.stdin.write(`${line}\n`)
+  }
+
+  /** Ends it at once (SIGKILL) and waits until it has. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await this.#closed
   }
 
   /** Ends its standard input and waits for its end. */
