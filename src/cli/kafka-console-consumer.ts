@@ -282,7 +282,8 @@ export const kafkaConsoleConsumer = defineTool({
   wantsArguments: true,
   notes: [
     'Differs from Apache: --timeout-ms exits with 1, as every failure does.',
-    'Example: kafka-console-consumer --bootstrap-server localhost:9092 --topic orders --from-beginning --property print.key=true',
+    'Example: kafka-console-consumer --bootstrap-server localhost:9092 --topic orders',
+    '         --from-beginning --property print.key=true',
   ],
   run,
 })

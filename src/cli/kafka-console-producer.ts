@@ -163,7 +163,8 @@ export const kafkaConsoleProducer = defineTool({
   wantsArguments: true,
   notes: [
     'Differs from Apache: exits with 1 when a record was not sent.',
-    'Example: kafka-console-producer --bootstrap-server localhost:9092 --topic orders --property parse.key=true --property key.separator=:',
+    'Example: kafka-console-producer --bootstrap-server localhost:9092 --topic orders',
+    '         --property parse.key=true --property key.separator=:',
   ],
   run,
 })

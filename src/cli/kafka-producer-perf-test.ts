@@ -197,7 +197,8 @@ export const kafkaProducerPerfTest = defineTool({
   table: true,
   wantsArguments: true,
   notes: [
-    'Example: kafka-producer-perf-test --topic t --num-records 1000000 --record-size 100 --throughput -1 --producer-props bootstrap.servers=localhost:9092 acks=all',
+    'Example: kafka-producer-perf-test --topic t --num-records 1000000 --record-size 100',
+    '         --throughput -1 --producer-props bootstrap.servers=localhost:9092 acks=all',
   ],
   run,
 })

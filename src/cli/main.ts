@@ -40,17 +40,23 @@ export async function runInProcess(tool: Tool, words: readonly string[]): Promis
   enableCompileCache()
   endQuietlyOnClosedPipe()
   const { runTool } = await import('./kit/run-tool.ts')
+  let interrupted: AbortSignal | undefined
   process.exitCode = await runTool(tool, words, {
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
     isTerminal: process.stderr.isTTY === true,
-    signal: signalOfInterrupt(),
+    // Only a tool that ends in order by itself takes over the signals.
+    get signal() {
+      interrupted ??= signalOfInterrupt()
+      return interrupted
+    },
   })
 }
 
 /** Runs the tool of this name and sets the exit status. */
 export async function main(name: string, words: readonly string[]): Promise<void> {
+  enableCompileCache()
   const { findTool } = await import('./tools.ts')
   const entry = findTool(name)
   if (entry === undefined) {

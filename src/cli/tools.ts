@@ -178,6 +178,39 @@ export const TOOLS: readonly ToolEntry[] = [
     async () => (await import('./kafka-configs.ts')).kafkaConfigs,
     ['kafka.admin.ConfigCommand'],
   ),
+  entry(
+    'kafka-reassign-partitions',
+    'reassign-partitions',
+    'cluster',
+    'Moves partitions between brokers and log directories.',
+    async () => (await import('./kafka-reassign-partitions.ts')).kafkaReassignPartitions,
+    [
+      'org.apache.kafka.tools.reassign.ReassignPartitionsCommand',
+      'kafka.admin.ReassignPartitionsCommand',
+    ],
+  ),
+  entry(
+    'kafka-server-start',
+    'server-start',
+    'cluster',
+    'Starts a broker, in the background with -daemon.',
+    async () => (await import('./kafka-server-start.ts')).kafkaServerStart,
+    ['kafka.Kafka'],
+  ),
+  entry(
+    'kafka-server-stop',
+    'server-stop',
+    'cluster',
+    'Stops brokers of this machine in order.',
+    async () => (await import('./kafka-server-stop.ts')).kafkaServerStop,
+  ),
+  entry(
+    'kafka-run-class',
+    'run-class',
+    '0.8',
+    "Runs the tool that stands for one of Apache Kafka's main classes.",
+    async () => (await import('./kafka-run-class.ts')).kafkaRunClass,
+  ),
 ]
 
 /** The entry of a tool by Apache's name, with or without `.sh`, or by its command. */

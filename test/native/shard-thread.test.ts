@@ -7,81 +7,9 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { buildBatch } from '../../src/log/record-format.ts'
-import { addon, type LogOpenOptions, type LogOpenResult } from '../../src/native/addon.ts'
-import { EVENT_WIDTH, EventKind } from '../../src/native/events.ts'
-
-type Row = readonly number[]
-
-/** A transport of the add-on alone, whose events can be waited for. */
-class EventLog {
-  readonly id: number
-  readonly #rows = new Float64Array(EVENT_WIDTH * 16)
-  readonly #seen: Row[] = []
-  #wake: () => void = () => undefined
-
-  constructor() {
-    this.id = addon.openTransport(
-      {
-        frameBytesMax: 1 << 20,
-        inflightMax: 32,
-        inflightBytesMax: 8 << 20,
-        outputBytesMax: 1 << 20,
-        receivedBytesMax: 128 << 20,
-        connectionsMax: 100,
-        idleMs: 600_000,
-        frameStallMs: 30_000,
-        sendBufferBytes: -1,
-        receiveBufferBytes: -1,
-      },
-      this.#rows,
-      (count) => {
-        for (let i = 0; i < count; i += 1) {
-          this.#seen.push([...this.#rows.subarray(i * EVENT_WIDTH, (i + 1) * EVENT_WIDTH)])
-        }
-        this.#wake()
-      },
-    )
-  }
-
-  async next(kind: number): Promise<Row> {
-    for (;;) {
-      const index = this.#seen.findIndex((row) => row[0] === kind)
-      if (index >= 0) return this.#seen.splice(index, 1)[0] as Row
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
-    }
-  }
-}
-
-function logOptions(directory: string): LogOpenOptions {
-  return {
-    directory,
-    segmentBytes: 1 << 30,
-    segmentMs: 604_800_000,
-    segmentJitterMs: 0,
-    segmentIndexBytes: 10_485_760,
-    indexIntervalBytes: 4096,
-    messageMaxBytes: 1 << 20,
-    logAppendTime: false,
-    timestampBeforeMaxMs: Number.MAX_SAFE_INTEGER,
-    timestampAfterMaxMs: Number.MAX_SAFE_INTEGER,
-    compression: -1,
-    compressionLevel: null,
-    retentionMs: -1,
-    retentionBytes: -1,
-    compacted: false,
-    deletes: true,
-    producerExpirationMs: 86_400_000,
-    cleanShutdown: false,
-    recoveryPoint: 0,
-    logStart: 0,
-    highWatermark: 0,
-    leaderEpoch: 0,
-    followers: 0,
-    nowMs: 1_700_000_000_000,
-  }
-}
+import { addon, type LogOpenResult } from '../../src/native/addon.ts'
+import { EventKind } from '../../src/native/events.ts'
+import { EventLog, logOptions } from './event-log.ts'
 
 interface Owner {
   readonly worker: Worker
@@ -123,9 +51,9 @@ async function produce(
   frame.writeInt32BE(frame.length - 4, 0)
   assert.equal(addon.feed(events.id, connection, frame), 1)
   const [, , sequence] = (await events.next(EventKind.FRAME)) as [number, number, number]
-  const rows = new Float64Array(10 * slices).fill(-1)
+  const rows = new Float64Array(11 * slices).fill(-1)
   for (let i = 0; i < slices; i += 1) {
-    rows.set([log, 8 + i * batch.length, batch.length, -1, 1_700_000_000_000, i], i * 10)
+    rows.set([log, 8 + i * batch.length, batch.length, -1, 1_700_000_000_000, i], i * 11)
   }
   const head = Buffer.alloc(8)
   assert.equal(

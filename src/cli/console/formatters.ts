@@ -120,15 +120,6 @@ function joined(parts: readonly (Buffer | string)[], separator: string): Buffer 
   return Buffer.concat(bytes)
 }
 
-function textOf(bytes: Buffer | null): string {
-  return bytes === null ? 'null' : String(bytes)
-}
-
-function loggingFormatter(record: ConsumerRecord): string {
-  const timestamp = record.timestampType === 'NoTimestampType' ? '' : `${timestampOf(record)}, `
-  return `${timestamp}key:${textOf(record.key)}, value:${textOf(record.value)}\n`
-}
-
 export interface FormatterOptions {
   /** Simple or full class name; the default one if undefined. */
   readonly name: string | undefined
@@ -152,9 +143,9 @@ export async function formatterOf(options: FormatterOptions): Promise<Formatter>
   switch (simple) {
     case undefined:
     case 'DefaultMessageFormatter':
-      return defaultFormatter(properties, options.keyDeserializer, options.valueDeserializer)
+    // Apache's prints the same, and logs it as well.
     case 'LoggingMessageFormatter':
-      return loggingFormatter
+      return defaultFormatter(properties, options.keyDeserializer, options.valueDeserializer)
     case 'NoOpMessageFormatter':
       return () => ''
     case 'OffsetsMessageFormatter':

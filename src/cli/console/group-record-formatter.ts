@@ -9,7 +9,7 @@ function describeValue(record: GroupRecord): unknown {
     const { version, offset, leaderEpoch, metadata, commitTimestamp, expireTimestamp } =
       record.value
     return {
-      version: String(version),
+      version,
       data: {
         offset,
         ...(version >= 3 ? { leaderEpoch } : {}),
@@ -21,7 +21,7 @@ function describeValue(record: GroupRecord): unknown {
   }
   const { version, members, ...group } = record.value
   return {
-    version: String(version),
+    version,
     data: {
       ...group,
       members: members.map(({ subscription, assignment, ...member }) => ({
@@ -49,7 +49,7 @@ export function groupRecordFormatter(kind: 'offset' | 'group'): Formatter {
       read.kind === 'offset'
         ? { group: read.group, topic: read.topic, partition: read.partition }
         : { group: read.group }
-    const key = { version: String(read.keyVersion), data }
+    const key = { version: read.keyVersion, data }
     return `${JSON.stringify({ key, value: describeValue(read) })}\n`
   }
 }

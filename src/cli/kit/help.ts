@@ -42,7 +42,8 @@ function right(spec: OptionSpec): string {
 export function helpOf(tool: Tool, table: OptionTable): string {
   const names = Object.keys(table)
   const positionals = (tool.positionals ?? []).map((name) => ` ${name}`).join('')
-  const lines = [tool.summary, '', `Usage: ${tool.name}${positionals} [options]`, '', 'Options:']
+  const usage = wrap(`Usage: ${tool.name}${positionals} [options]`, WIDTH - INDENT)
+  const lines = [tool.summary, '', usage.join(`\n${' '.repeat(INDENT)}`), '', 'Options:']
   const rows = names.map((name) => {
     const spec = table[name] as OptionSpec
     return [left(name, spec), right(spec)] as const

@@ -19,6 +19,18 @@ export function optionsOf(tool: Tool): OptionTable {
 /** Where a tool reads and writes; the rest of ToolIo comes from the command line. */
 export type Streams = Pick<ToolIo, 'stdin' | 'stdout' | 'stderr' | 'isTerminal' | 'signal'>
 
+/** The signal stays behind its getter: whoever asks for it takes over SIGINT and SIGTERM. */
+function toolIo(streams: Streams, rest: Pick<ToolIo, 'print' | 'warn' | 'json'>): ToolIo {
+  const { stdin, stdout, stderr, isTerminal } = streams
+  return {
+    ...{ stdin, stdout, stderr, isTerminal },
+    ...rest,
+    get signal() {
+      return streams.signal
+    },
+  }
+}
+
 function oneLine(error: unknown): string {
   const message = error instanceof Error ? error.message || error.name : String(error)
   return message.replace(/\s*\n\s*/g, ' ').trim()
@@ -49,6 +61,9 @@ export async function runTool(
       streams.stderr.write(helpOf(tool, table))
       return 1
     }
+    if (tool.runWords !== undefined) {
+      return (await tool.runWords(words, toolIo(streams, { print, warn, json: false }))) ?? 0
+    }
     const options = parseOptions(table, words, {
       ...(tool.positionals === undefined ? {} : { positionals: tool.positionals }),
     })
@@ -64,7 +79,7 @@ export async function runTool(
     }
     checkRequired(table, options)
     const json = tool.table === true && wantsJson(options.value('output'), options.has('json'))
-    return (await tool.run(options, { ...streams, print, warn, json })) ?? 0
+    return (await tool.run(options, toolIo(streams, { print, warn, json }))) ?? 0
   } catch (error) {
     const usage = error instanceof UsageError ? ' (see --help)' : ''
     const line = oneLine(error)

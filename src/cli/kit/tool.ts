@@ -41,6 +41,8 @@ export interface Tool<T extends OptionTable = OptionTable> {
   readonly wantsArguments?: true
   /** Lines for the end of `--help`: examples, and where we differ from Apache. */
   readonly notes?: readonly string[]
+  /** Takes the words of the command line as they are, instead of `run`. */
+  runWords?(words: readonly string[], io: ToolIo): Promise<number | undefined>
   /** Returns the exit status; nothing is 0. A throw is told in one line and is 1. */
   run(options: ParsedOptions<keyof T & string>, io: ToolIo): Promise<number | undefined>
 }

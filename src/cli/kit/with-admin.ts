@@ -41,10 +41,18 @@ export async function withAdmin<T>(
   io: ToolIo,
   work: (admin: Admin, cluster: Cluster) => Promise<T>,
 ): Promise<T> {
-  const cluster = await openCluster(contact, io.signal)
+  const { signal } = io
+  const cluster = await openCluster(contact, signal)
+  // Whatever waits for an answer then fails, and the tool ends.
+  const stop = (): void => void cluster.close()
+  signal.addEventListener('abort', stop)
   try {
     return await work(new Admin(cluster), cluster)
+  } catch (error) {
+    if (signal.aborted) throw new ToolError('interrupted')
+    throw error
   } finally {
+    signal.removeEventListener('abort', stop)
     await cluster.close()
   }
 }
