@@ -3,6 +3,7 @@
  *
  * - docs/configuration.md: from the tables of configuration keys.
  * - docs/protocol.md: from the tables of messages, and from what a broker itself says it serves.
+ * - docs/tools.md: from the table of tools and their options.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
@@ -10,6 +11,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Broker } from '../src/broker.ts'
+import type { OptionSpec } from '../src/cli/kit/options.ts'
+import type { Tool } from '../src/cli/kit/tool.ts'
+import { OWN_COMMANDS } from '../src/cli/shardlog/commands.ts'
+import { TOOLS } from '../src/cli/tools.ts'
 import { brokerConfig } from '../src/config/broker-config.ts'
 import { type ConfigKey, type ConfigTable, formatConfigValue } from '../src/config/define-config.ts'
 import { inertBrokerKeys } from '../src/config/inert-broker-keys.ts'
@@ -201,11 +206,86 @@ ${table(['key', 'API', 'versions'], rest)}
 `
 }
 
+/** Not as a tag of HTML, nor as the end of a cell. */
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|').replaceAll('<', '&lt;')
+}
+
+function optionRow(name: string, spec: OptionSpec): string[] {
+  const { argument, argumentOptional, help, required, repeatable, era } = spec
+  const value = argument === undefined ? '' : argumentOptional ? ` [${argument}]` : ` ${argument}`
+  const notes = [
+    ...(required ? ['required'] : []),
+    ...(repeatable ? ['may be repeated'] : []),
+    ...(spec.default === undefined ? [] : [`default ${spec.default}`]),
+    ...(era === undefined ? [] : [era]),
+  ]
+  return [code(`--${name}${value}`.replaceAll('|', '\\|')), cell(help), cell(notes.join('; '))]
+}
+
+function toolSection(title: string, tool: Tool): string {
+  const rows = Object.entries(tool.options).map(([name, spec]) => optionRow(name, spec))
+  const positionals = (tool.positionals ?? []).map((name) => ` ${name}`).join('')
+  const parts = [`### ${title}`, tool.summary]
+  if (positionals !== '') parts.push(`Usage: ${code(`${tool.name}${positionals}`)}`)
+  if (rows.length > 0) parts.push(table(['option', 'what it does', ''], rows))
+  if (tool.notes !== undefined && tool.notes.length > 0) {
+    parts.push(['```text', ...tool.notes, '```'].join('\n'))
+  }
+  return parts.join('\n\n')
+}
+
+async function toolsPage(): Promise<string> {
+  const rows = TOOLS.map(({ name, command, summary }) => [
+    code(`shardlog ${command}`),
+    code(name),
+    cell(summary),
+  ])
+  const own = OWN_COMMANDS.map(({ command, summary }) => [
+    code(`shardlog ${command}`),
+    '',
+    cell(summary),
+  ])
+  const sections: string[] = []
+  for (const { name, load } of TOOLS) sections.push(toolSection(name, await load()))
+  for (const { command, load } of OWN_COMMANDS) {
+    sections.push(toolSection(`shardlog ${command}`, await load()))
+  }
+  return `${MADE_BY}
+
+# Tools
+
+Every tool is a command of ${code('shardlog')}, and has Apache Kafka's name, with and without
+${code('.sh')}, in the folder ${code('bin/')} of the package. ${code('shardlog tools link DIR')} puts
+those names into a folder of your PATH; nothing else does, so that a Kafka that is there is never
+shadowed. Options, output and phrases are Apache's, so that scripts keep working. Different are:
+
+- Errors are one line on standard error, with a hint, and the exit status is then 1.
+- ${code('--output json')}, or ${code('--json')}, gives every table as JSON on one line.
+- ${code('--help')} prints to standard output and ends with 0.
+- Every row ends with a line feed.
+- ${code('--command-config')} files are read for bootstrap.servers, client.id, request.timeout.ms,
+  socket.connection.setup.timeout.ms, retry.backoff.ms, retry.backoff.max.ms and
+  metadata.max.age.ms; a security.protocol other than PLAINTEXT is refused.
+- ${code('--zookeeper')} fails with one line: the tools reach a cluster through its brokers.
+
+${table(['command', "Apache's name", 'what it does'], [...rows, ...own])}
+
+## Options
+
+Every tool has ${code('--help')} and ${code('--version')}; an option may be abbreviated as long as only
+one begins so, and its value may follow a blank or an equals sign.
+
+${sections.join('\n\n')}
+`
+}
+
 /** The generated pages: path in the repository, and text. */
 export async function generatedPages(): Promise<ReadonlyMap<string, string>> {
   return new Map([
     ['docs/configuration.md', configurationPage()],
     ['docs/protocol.md', await protocolPage()],
+    ['docs/tools.md', await toolsPage()],
   ])
 }
 
