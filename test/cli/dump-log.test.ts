@@ -100,10 +100,7 @@ test('what old and rare files hold is printed as Apache prints it', async (t) =>
     }
   }
   const appended = messages.map((one) => ({ ...one, hasLogAppendTime: true }))
-  const old = fileOf(
-    'log',
-    writeLegacyMessageSet(appended, { magic: 1, crc32 }),
-  )
+  const old = fileOf('log', writeLegacyMessageSet(appended, { magic: 1, crc32 }))
   assert.match(await same(old, '--print-data-log'), /LogAppendTime: 1700000000002/)
 
   const producer = { producerId: 7, producerEpoch: 2, isTransactional: true }
