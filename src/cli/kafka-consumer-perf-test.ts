@@ -5,6 +5,7 @@ import { BOOTSTRAP_SERVER, readPropertiesFile } from './kit/connection.ts'
 import { consumerOptionsOf } from './kit/consumer-options.ts'
 import type { ParsedOptions } from './kit/options.ts'
 import { UsageError } from './kit/options.ts'
+import { Progress } from './kit/progress.ts'
 import { defineTool, ToolError, type ToolIo } from './kit/tool.ts'
 import { openCluster } from './kit/with-admin.ts'
 
@@ -180,6 +181,7 @@ async function run(given: Options, io: ToolIo): Promise<number> {
     maxPollRecords: 5000,
   })
   const report = new Report(io, given)
+  const progress = new Progress(io, 'records read')
   report.header()
   let joinBegin: number | null = performance.now()
   consumer.subscribe([topic], {
@@ -203,9 +205,11 @@ async function run(given: Options, io: ToolIo): Promise<number> {
       }
       totals.records += records.length
       report.window(intervalMs)
+      progress.update(totals.records, wanted)
     }
   } finally {
     await consumer.close()
+    progress.end()
   }
   report.end()
   if (given.has('print-metrics') && !io.json) {

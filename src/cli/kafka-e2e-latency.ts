@@ -6,6 +6,7 @@ import { readPropertiesFile } from './kit/connection.ts'
 import { consumerOptionsOf } from './kit/consumer-options.ts'
 import { type ParsedOptions, UsageError } from './kit/options.ts'
 import { producerOptionsOf } from './kit/producer-options.ts'
+import { Progress } from './kit/progress.ts'
 import { defineTool, ToolError, type ToolIo } from './kit/tool.ts'
 import { openCluster } from './kit/with-admin.ts'
 import { Latencies } from './measuring/latencies.ts'
@@ -71,6 +72,7 @@ async function run(given: ParsedOptions, io: ToolIo): Promise<number> {
     maxWaitMs: 0x7fff,
   })
   const all = new Latencies()
+  const progress = new Progress(io, 'records')
   let total = 0
   try {
     consumer.assign(
@@ -101,9 +103,11 @@ async function run(given: ParsedOptions, io: ToolIo): Promise<number> {
       const latencyMs = performance.now() - startMs
       all.record(latencyMs)
       total += latencyMs
+      progress.update(i + 1, messages)
       if (i % REPORT_EVERY === 0 && !io.json) io.print(`${i}\t${latencyMs.toFixed(6)}`)
     }
   } finally {
+    progress.end()
     await Promise.all([producer.close(), consumer.close()])
   }
   const average = total / Math.max(1, all.count)

@@ -5,6 +5,7 @@ import { Producer } from '../client/producer.ts'
 import { readPropertiesFile } from './kit/connection.ts'
 import { type ParsedOptions, UsageError } from './kit/options.ts'
 import { producerOptionsOf } from './kit/producer-options.ts'
+import { Progress } from './kit/progress.ts'
 import { defineTool, ToolError, type ToolIo } from './kit/tool.ts'
 import { Latencies } from './measuring/latencies.ts'
 import { Pace, pause } from './measuring/pace.ts'
@@ -156,12 +157,16 @@ async function run(given: Options, io: ToolIo): Promise<number> {
   )
   const report = new Report(io)
   const pace = new Pace(throughput)
+  const progress = new Progress(io, 'records sent')
   let firstFailure: Error | null = null
   try {
     for (let i = 0; i < count && !io.signal.aborted; i += 1) {
       const waitMs = pace.waitMs(i)
       if (waitMs >= 1) await pause(waitMs, io.signal)
-      else if (i % TURN === TURN - 1) await new Promise(setImmediate)
+      else if (i % TURN === TURN - 1) {
+        progress.update(i, count)
+        await new Promise(setImmediate)
+      }
       const value = payload(i)
       const startMs = performance.now()
       producer.send({ topic, value }).then(
@@ -176,6 +181,7 @@ async function run(given: Options, io: ToolIo): Promise<number> {
     await producer.flush()
   } finally {
     await producer.close()
+    progress.end()
   }
   report.end()
   if (given.has('print-metrics') && !io.json) {

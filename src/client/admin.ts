@@ -17,7 +17,7 @@ import type {
 import type { ApiSchema } from '../protocol/schema.ts'
 import type { BrokerConnection } from './broker-connection.ts'
 import type { ClientOptions } from './client-options.ts'
-import { type BrokerNode, Cluster, type ClusterMetadata } from './cluster.ts'
+import { type BrokerNode, Cluster, type ClusterMetadata, type RetryOptions } from './cluster.ts'
 import { errorFor, type KafkaError, UnsupportedVersionError } from './errors.ts'
 
 const DEFAULT_TIMEOUT_MS = 60_000
@@ -378,6 +378,10 @@ export function byTopic<T extends { readonly topic: string }>(
   return topics
 }
 
+function retryOptions({ timeoutMs = DEFAULT_TIMEOUT_MS, signal }: AdminCallOptions): RetryOptions {
+  return signal === undefined ? { timeoutMs } : { timeoutMs, signal }
+}
+
 function sortedBrokers(brokers: readonly BrokerNode[]): BrokerNode[] {
   return [...brokers].sort((a, b) => a.brokerId - b.brokerId)
 }
@@ -417,10 +421,7 @@ export class Admin {
   }
 
   #retry<T>(options: AdminCallOptions, attempt: () => Promise<T>): Promise<T> {
-    return this.#cluster.retry(attempt, {
-      timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
-    })
+    return this.#cluster.retry(attempt, retryOptions(options))
   }
 
   /** Runs `call` at the controller; `codesOf` are looked at for one that moved meanwhile. */
@@ -544,9 +545,11 @@ export class Admin {
   }
 
   #metadata(topics: readonly string[] | null, options: AdminCallOptions): Promise<ClusterMetadata> {
-    return this.#retry(options, () =>
-      this.#cluster.metadata(topics, { refresh: true, allowAutoTopicCreation: false }),
-    )
+    return this.#cluster.metadata(topics, {
+      refresh: true,
+      allowAutoTopicCreation: false,
+      ...retryOptions(options),
+    })
   }
 
   /** Describes topics by name; null: all. In the order of their names. */
@@ -832,6 +835,7 @@ export class Admin {
       const metadata = await this.#cluster.metadata(names, {
         refresh,
         allowAutoTopicCreation: false,
+        ...retryOptions(options),
       })
       refresh = true
       let passing: KafkaError | null = null

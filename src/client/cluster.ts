@@ -50,7 +50,7 @@ export interface ClusterMetadata {
   readonly topics: ReadonlyMap<string, TopicMetadata>
 }
 
-export interface MetadataOptions {
+export interface MetadataOptions extends RetryOptions {
   /** Asks even if a fresh answer is there. */
   readonly refresh?: boolean
   readonly allowAutoTopicCreation?: boolean
@@ -116,7 +116,7 @@ export class Cluster {
         return this.#image((known as KnownTopic[]).map(({ topic }) => topic))
       }
     }
-    return await this.retry(() => this.#fetchMetadata(topics, options))
+    return await this.retry(() => this.#fetchMetadata(topics, options), options)
   }
 
   async #fetchMetadata(

@@ -248,8 +248,9 @@ export class Producer {
 
   /**
    * Sends a record, or several, and tells where they are stored. What is not awaited is sent all the
-   * same; await `ready()` now and then to go no faster than the brokers. Key and value are copied
-   * before this returns, unless there is no room or the topic is not known yet.
+   * same, but its promise wants a handler for failure, as any. Await `ready()` now and then to go no
+   * faster than the brokers. Key and value are copied before this returns, unless there is no room
+   * or the topic is not known yet.
    *
    * Rejects with the broker's KafkaError, DeliveryTimeoutError, BufferExhaustedError,
    * InvalidArgumentError or ClientClosedError.

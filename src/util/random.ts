@@ -1,5 +1,9 @@
 /** Randomness, injected so that a test can repeat it. */
-import { randomBytes, randomInt } from 'node:crypto'
+
+/** Loaded with its first use: it takes 4 ms, and a command-line tool may never need it. */
+function crypto() {
+  return process.getBuiltinModule('node:crypto')
+}
 
 export interface Random {
   /** An integer in [0, bound). */
@@ -8,8 +12,8 @@ export interface Random {
 }
 
 export const systemRandom: Random = {
-  integer: (bound) => randomInt(bound),
-  bytes: (count) => randomBytes(count),
+  integer: (bound) => crypto().randomInt(bound),
+  bytes: (count) => crypto().randomBytes(count),
 }
 
 /** mulberry32: small, fast, the same for the same seed. Not for secrets. */

@@ -385,7 +385,8 @@ test('help tells of every option that Apache’s tool has', async (t) => {
     const longest = Math.max(...mine.stdout.split('\n').map((line) => line.length))
     assert.ok(longest <= 140, `${name} --help has a line of ${longest}`)
     assert.match((await runTool(name, ['--version'])).stdout, /^\d+\.\d+\.\d+\S*\n$/)
-    if (!apache.has(name)) continue
+    // The verifiable ones end the whole Java on --help.
+    if (!apache.has(name) || name.includes('verifiable')) continue
     const other = await apache.run(name, ['--help'])
     const options = `${other.stdout}\n${other.stderr}`.matchAll(/^\s{0,2}(--[a-z][a-z.-]+)/gm)
     const missing = [...options]

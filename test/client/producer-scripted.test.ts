@@ -14,6 +14,7 @@ import { InitProducerId } from '../../src/protocol/messages/init-producer-id.ts'
 import { Metadata } from '../../src/protocol/messages/metadata.ts'
 import { Produce } from '../../src/protocol/messages/produce.ts'
 import { RecordBatchView } from '../../src/protocol/record-batch.ts'
+import { ManualClock } from '../../src/util/clock.ts'
 import { type Handler, ScriptedBroker } from '../support/scripted-broker.ts'
 
 const { NONE, NOT_LEADER_OR_FOLLOWER, OUT_OF_ORDER_SEQUENCE_NUMBER } = ErrorCode
@@ -177,13 +178,23 @@ test('a record that the broker finds wrong is told so, its neighbours that they 
 })
 
 test('what is not stored in time fails and says why', async (t) => {
-  const { broker } = await start(t, () => ({ errorCode: NOT_LEADER_OR_FOLLOWER }))
-  await using producer = newProducer(broker, { deliveryTimeoutMs: 100 })
-  await assert.rejects(producer.send(record('a')), (error) => {
+  const { broker, arrived } = await start(t, () => ({ errorCode: NOT_LEADER_OR_FOLLOWER }))
+  const clock = new ManualClock()
+  await using producer = newProducer(broker, { deliveryTimeoutMs: 1_000_000, clock })
+  const sent = producer.send(record('a'))
+  const failed = assert.rejects(sent, (error) => {
     assert.ok(error instanceof DeliveryTimeoutError)
-    assert.match(error.message, /^1 records for t-0 were not stored in 100 ms: .*does not lead/)
+    assert.match(error.message, /^1 records for t-0 were not stored in 1000000 ms: .*does not lead/)
     return true
   })
+  while (arrived.length < 2) {
+    clock.advance(1)
+    await new Promise(setImmediate)
+  }
+  // It is under way again or about to be; in the end it comes back.
+  clock.advance(1_000_000)
+  await failed
+  while (producer.bufferedBytes > 0) await new Promise(setImmediate)
   assert.equal(producer.bufferedBytes, 0)
 })
 
@@ -197,11 +208,18 @@ test('a broker that says nothing is left, also by a batch under way', async (t) 
 
 test('without room send waits, and not for ever', async (t) => {
   const { broker } = await start(t, () => 'silence')
-  const producer = newProducer(broker, { bufferBytes: 1000, batchBytes: 1000, maxBlockMs: 50 })
+  const clock = new ManualClock()
+  const producer = newProducer(broker, { bufferBytes: 1000, batchBytes: 1000, clock })
   const first = producer.send(record('a'))
   const closed = assert.rejects(first, ClientClosedError)
-  await assert.rejects(producer.send({ ...record('b'), partition: 1 }), BufferExhaustedError)
-  await producer.close({ timeoutMs: 10 })
+  while (producer.bufferedBytes === 0) await new Promise(setImmediate)
+  const second = producer.send({ ...record('b'), partition: 1 })
+  const exhausted = assert.rejects(second, BufferExhaustedError)
+  clock.advance(60_000)
+  await exhausted
+  const closing = producer.close({ timeoutMs: 10 })
+  clock.advance(10)
+  await closing
   await closed
 })
 

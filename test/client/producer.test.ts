@@ -171,7 +171,7 @@ describeOnBoth((broker) => {
   test('a topic that does not come to be is an error', async () => {
     await using producer = newProducer(broker(), {
       allowAutoTopicCreation: false,
-      maxBlockMs: 300,
+      maxBlockMs: 1000,
     })
     await assert.rejects(
       producer.send({ topic: 'nowhere', value: 'x' }),

@@ -14,7 +14,7 @@ const root = join(import.meta.dirname, '..', '..', '..')
 
 const PROGRAM = `
 import { createBroker, ManualClock, type EmbeddedBroker } from 'shardlog'
-import { Cluster, KafkaError } from 'shardlog/client'
+import { Cluster, KafkaError, Producer, type ProducerRecord, SimpleConsumer } from 'shardlog/client'
 
 const clock = new ManualClock(Date.now())
 const broker: EmbeddedBroker = await createBroker({ clock, topics: { greetings: { partitions: 2 } } })
@@ -22,6 +22,14 @@ const cluster = new Cluster({ bootstrapServers: broker.bootstrapServers })
 const known = await cluster.metadata(['greetings'])
 console.log(known.topics.get('greetings')?.partitions.length, KafkaError.name)
 await cluster.close()
+const record: ProducerRecord = { topic: 'greetings', partition: 1, value: 'hello' }
+const producer = new Producer({ bootstrapServers: broker.bootstrapServers, compression: 'zstd' })
+const { offset } = await producer.send(record)
+await producer.close()
+const consumer = new SimpleConsumer({ bootstrapServers: broker.bootstrapServers })
+const { records } = await consumer.fetch({ topic: 'greetings', partition: 1, offset })
+console.log(offset, String(records[0]?.value))
+await consumer.close()
 await broker.close()
 `
 
@@ -46,7 +54,7 @@ test('an empty project installs the package, runs it and imports it', async (t) 
   const lib = ['--lib', 'es2023,esnext.disposable']
   await run(compiler, [...flags, ...lib, ...types, 'program.ts'], { cwd: folder })
   const { stdout } = await run(process.execPath, ['program.js'], { cwd: folder })
-  assert.equal(stdout, '2 KafkaError\n')
+  assert.equal(stdout, '2 KafkaError\n0 hello\n')
 
   const { stdout: version } = await run('npx', ['--no-install', 'shardlog', '--version'], {
     cwd: folder,
