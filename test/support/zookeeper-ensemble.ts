@@ -1,10 +1,11 @@
 /** Real ZooKeeper servers, one or an ensemble, each a process of its own on 127.0.0.1. */
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type PeerName, peer } from './peers.ts'
+import { type PeerName, peer, requirePeer } from './peers.ts'
 import { freePort, ServerProcess } from './server-process.ts'
 import { until } from './until.ts'
 
@@ -20,6 +21,22 @@ export const ZOOKEEPER_PEERS = [
 ] as const satisfies readonly ZooKeeperPeer[]
 
 export const ZOOKEEPER: ZooKeeperPeer = 'zookeeper-3.8'
+
+/** Why tests with that release must be skipped, false if they need not. Throws with CI=true. */
+export function skipWithoutZooKeeper(name: ZooKeeperPeer = ZOOKEEPER): string | false {
+  const reason = requirePeer(name) === null ? `${name} is not installed` : missingPackage()
+  assert.ok(reason === false || process.env['CI'] !== 'true', String(reason))
+  return reason
+}
+
+function missingPackage(): string | false {
+  try {
+    createRequire(import.meta.url).resolve('zookeeper')
+    return false
+  } catch (error) {
+    return `the package zookeeper is not installed (${(error as NodeJS.ErrnoException).code})`
+  }
+}
 
 const JVM = [
   '-XX:TieredStopAtLevel=1',
