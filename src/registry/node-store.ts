@@ -66,7 +66,7 @@ export interface NodeStore {
   watchNode(path: string, listener: (node: StoredNode | null) => void): () => void
   /**
    * As `watchNode`, with the names of the nodes right below. If what the listener returns rejects
-   * with a RegistryError it is told again later.
+   * with a RegistryError, a store that can lose its connection tells it again.
    */
   watchChildren(path: string, listener: ChildrenListener): () => void
 

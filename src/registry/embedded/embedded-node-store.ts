@@ -204,8 +204,10 @@ export class EmbeddedNodeStore implements NodeStore {
   watchChildren(path: string, listener: ChildrenListener): () => void {
     const told = (names: readonly string[]): void => {
       Promise.resolve(listener(names)).catch((error: unknown) => {
-        // The only thing that can go wrong here is that the store is closed.
-        if (!this.#isClosed) throw error
+        if (!(error instanceof RegistryError)) throw error
+        if (error.kind !== 'closed') {
+          this.#logger.warn({ err: error, path }, 'a change of the registry was not followed')
+        }
       })
     }
     return subscribe(this.#childListeners, path, told, () => this.#namesBelow(path))
