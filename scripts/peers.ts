@@ -48,6 +48,11 @@ export const mavenSets = {
   'kafka-clients-3.9': clientSet('3.9.1', '1.7.36'),
   'kafka-clients-4.1': clientSet('4.1.1', '1.7.36'),
   'kafka-clients-newest': clientSet('4.4.0', '1.7.36'),
+  'zookeeper-3.5': zookeeperSet('3.5.10', 'org.slf4j:slf4j-simple:1.7.36'),
+  'zookeeper-3.6': zookeeperSet('3.6.4', 'org.slf4j:slf4j-simple:1.7.36'),
+  'zookeeper-3.7': zookeeperSet('3.7.2', 'org.slf4j:slf4j-simple:1.7.36'),
+  'zookeeper-3.8': zookeeperSet('3.8.4'),
+  'zookeeper-3.9': zookeeperSet('3.9.3', 'org.slf4j:slf4j-simple:1.7.36'),
 } as const satisfies Record<string, readonly string[]>
 
 export const pythonPackages = [
@@ -86,6 +91,16 @@ export type PeerName =
 
 function clientSet(version: string, slf4j: string): readonly string[] {
   return [`org.apache.kafka:kafka-clients:${version}`, `org.slf4j:slf4j-nop:${slf4j}`]
+}
+
+/** A server with what its jar only names as provided; some bring no logger that works. */
+function zookeeperSet(version: string, ...logger: readonly string[]): readonly string[] {
+  return [
+    ...logger,
+    `org.apache.zookeeper:zookeeper:${version}`,
+    'io.dropwizard.metrics:metrics-core:4.1.12.1',
+    'org.xerial.snappy:snappy-java:1.1.10.5',
+  ]
 }
 
 /** The folder that holds the installed peers; it need not exist. */

@@ -9,6 +9,7 @@ import { Transport } from './network/transport.ts'
 import type { ClusterRegistry } from './registry/cluster-registry.ts'
 import { type AdoptedTopic, planAdoption } from './registry/embedded/adoption.ts'
 import { openEmbeddedRegistry } from './registry/embedded/embedded-registry.ts'
+import { openZooKeeperRegistry } from './registry/zookeeper/zookeeper-registry.ts'
 import { FetchPurgatory } from './replica/delayed-fetch.ts'
 import { createInternalLog } from './replica/internal-log.ts'
 import { ReplicaManager } from './replica/replica-manager.ts'
@@ -25,6 +26,8 @@ const SHARDS_MAX = 8
 const CORES_WITHOUT_SHARDS = 2
 const FRAME_STALL_MS = 30_000
 const PARTITIONS_PER_TOPIC_MAX = 1_000_000
+/** Ids above it are given to brokers that have none. */
+const RESERVED_BROKER_ID_MAX = 1000
 
 export interface BrokerOptions {
   readonly config: LoadedConfig
@@ -100,15 +103,9 @@ export class Broker {
   async #start(): Promise<void> {
     const { config: loaded, logger, clock, random } = this.#options
     const { config } = loaded
-    if (config.zookeeperConnect !== null) {
-      throw new Error(
-        'zookeeper.connect is set, but clusters are not supported yet; remove it to run one broker',
-      )
-    }
     const directory = await DataDirectory.open(resolve(loaded.logDirs[0] as string))
     this.#directory = directory
     const meta = await directory.readMeta()
-    const brokerId = this.#brokerId(meta.brokerId)
 
     const transport = new Transport(
       {
@@ -158,20 +155,22 @@ export class Broker {
     this.#replicas = replicas
 
     const [registry, , cleanShutdown, checkpoints] = await Promise.all([
-      openEmbeddedRegistry({
-        directory: directory.path,
-        logger: logger.child({ room: 'registry' }),
-        adopt: () => this.#adoptable(directory, brokerId),
-      }),
+      this.#openRegistry(directory, meta.brokerId),
       this.#startShards(transport.id, replicas),
       directory.takeCleanShutdownMark(),
       directory.readCheckpoints(),
     ])
-    this.#registry = registry
     replicas.attachShards(this.#shards)
+    const brokerId = await this.#brokerId(meta.brokerId)
     const clusterId = await registry.ensureClusterId(
       meta.clusterId ?? random.bytes(16).toString('base64url'),
     )
+    if (meta.clusterId !== null && meta.clusterId !== clusterId) {
+      throw new Error(
+        `the data directory belongs to cluster ${meta.clusterId} (meta.properties), but zookeeper.connect leads to cluster ${clusterId}`,
+      )
+    }
+    if (config.zookeeperConnect !== null) await checkAlone(registry, brokerId)
     if (meta.brokerId === null || meta.clusterId === null) {
       await directory.writeMeta(brokerId, clusterId)
     }
@@ -216,7 +215,38 @@ export class Broker {
     replicas.startUpkeep()
   }
 
-  #brokerId(inDirectory: number | null): number {
+  async #openRegistry(
+    directory: DataDirectory,
+    brokerIdInDirectory: number | null,
+  ): Promise<ClusterRegistry> {
+    const { config: loaded, clock, random } = this.#options
+    const { config } = loaded
+    const logger = this.#options.logger.child({ room: 'registry' })
+    if (config.zookeeperConnect === null) {
+      const brokerId = this.#givenBrokerId(brokerIdInDirectory) ?? 0
+      this.#registry = await openEmbeddedRegistry({
+        directory: directory.path,
+        logger,
+        adopt: () => this.#adoptable(directory, brokerId),
+      })
+      return this.#registry
+    }
+    this.#registry = await openZooKeeperRegistry({
+      connect: config.zookeeperConnect,
+      sessionTimeoutMs: config.zookeeperSessionTimeoutMs,
+      connectionTimeoutMs: config.zookeeperConnectionTimeoutMs,
+      inFlightMax: config.zookeeperMaxInFlightRequests,
+      directory: directory.path,
+      timers: this.#timers,
+      clock,
+      random,
+      logger,
+    })
+    return this.#registry
+  }
+
+  /** From the configuration or the data directory; null if neither says. */
+  #givenBrokerId(inDirectory: number | null): number | null {
     const { config } = this.#options.config
     const configured = config.brokerId >= 0 ? config.brokerId : config.nodeId
     if (configured >= 0 && inDirectory !== null && configured !== inDirectory) {
@@ -224,7 +254,15 @@ export class Broker {
         `broker.id is ${configured}, but the data directory belongs to broker ${inDirectory} (meta.properties)`,
       )
     }
-    return configured >= 0 ? configured : (inDirectory ?? 0)
+    return configured >= 0 ? configured : inDirectory
+  }
+
+  /** A broker of a cluster that was given no id gets one that no other has. */
+  async #brokerId(inDirectory: number | null): Promise<number> {
+    const given = this.#givenBrokerId(inDirectory)
+    if (given !== null) return given
+    if (this.#options.config.config.zookeeperConnect === null) return 0
+    return (this.#registry as ClusterRegistry).createBrokerId(RESERVED_BROKER_ID_MAX)
   }
 
   async #startShards(transport: number, replicas: ReplicaManager): Promise<void> {
@@ -300,6 +338,15 @@ export class Broker {
     this.#registry = null
     this.#directory?.close()
   }
+}
+
+/** Throws if other brokers are in the cluster: replication is not there yet. */
+async function checkAlone(registry: ClusterRegistry, brokerId: number): Promise<void> {
+  const others = (await registry.brokers()).filter((broker) => broker.brokerId !== brokerId)
+  if (others.length === 0) return
+  throw new Error(
+    `broker ${others.map((broker) => broker.brokerId).join(', ')} is in this cluster already; clusters of several brokers are not supported yet`,
+  )
 }
 
 function countsByAddress(text: string): Map<string, number> {

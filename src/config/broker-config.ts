@@ -1,5 +1,13 @@
 /** The configuration of a broker: Kafka's keys, from 0.8 to 4.x, and our own (`shardlog.*`). */
-import { atLeast, between, type ConfigOf, defineConfig, either, oneOf } from './define-config.ts'
+import {
+  atLeast,
+  between,
+  type ConfigOf,
+  defineConfig,
+  either,
+  oneOf,
+  only,
+} from './define-config.ts'
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER
 
@@ -84,7 +92,39 @@ export const brokerConfig = defineConfig({
     type: 'string',
     default: null,
     importance: 'high',
-    doc: 'ZooKeeper ensemble of the cluster. Without it this broker is a cluster of its own.',
+    doc: 'ZooKeeper ensemble of the cluster, as host:port,host:port/chroot. Without it this broker is a cluster of its own.',
+  },
+  zookeeperSessionTimeoutMs: {
+    key: 'zookeeper.session.timeout.ms',
+    type: 'int',
+    default: 18_000,
+    check: atLeast(1),
+    importance: 'high',
+    doc: 'Silence after which ZooKeeper takes the broker for dead. The ensemble has bounds of its own.',
+  },
+  zookeeperConnectionTimeoutMs: {
+    key: 'zookeeper.connection.timeout.ms',
+    type: 'int',
+    default: null,
+    check: atLeast(1),
+    importance: 'high',
+    doc: 'How long a start waits for ZooKeeper; the session time-out if not set.',
+  },
+  zookeeperMaxInFlightRequests: {
+    key: 'zookeeper.max.in.flight.requests',
+    type: 'int',
+    default: 1000,
+    check: atLeast(1),
+    importance: 'high',
+    doc: 'Requests that ZooKeeper has not answered yet, at most.',
+  },
+  zookeeperSetAcl: {
+    key: 'zookeeper.set.acl',
+    type: 'boolean',
+    default: false,
+    check: only(false),
+    importance: 'high',
+    doc: 'Whether nodes in ZooKeeper are protected by ACLs, which is not supported yet.',
   },
   logDir: {
     key: 'log.dir',

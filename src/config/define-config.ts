@@ -175,6 +175,13 @@ export function either(alone: number, otherwise: ConfigCheck): ConfigCheck {
   })
 }
 
+/** One value alone: what the others would turn on is not there. */
+export function only(allowed: boolean): ConfigCheck {
+  return check(`only ${allowed}`, (value) =>
+    value === allowed ? null : `Only ${allowed} is supported`,
+  )
+}
+
 /** One of some words; of a list, every item. */
 export function oneOf(...allowed: readonly string[]): ConfigCheck {
   return check(allowed.join(', '), (value) => {

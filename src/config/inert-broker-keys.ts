@@ -117,9 +117,9 @@ transaction.state.log.replication.factor transaction.state.log.segment.bytes
 transactional.id.expiration.ms
 unclean.leader.election.interval.ms
 unstable.api.versions.enable unstable.feature.versions.enable
-zookeeper.clientCnxnSocket zookeeper.connection.timeout.ms zookeeper.max.in.flight.requests
+zookeeper.clientCnxnSocket
 zookeeper.metadata.migration.enable zookeeper.metadata.migration.min.batch.size
-zookeeper.session.timeout.ms zookeeper.set.acl zookeeper.ssl.cipher.suites
+zookeeper.ssl.cipher.suites
 zookeeper.ssl.client.enable zookeeper.ssl.crl.enable zookeeper.ssl.enabled.protocols
 zookeeper.ssl.endpoint.identification.algorithm zookeeper.ssl.keystore.location
 zookeeper.ssl.keystore.password zookeeper.ssl.keystore.type zookeeper.ssl.ocsp.enable

@@ -9,6 +9,9 @@
  *
  * Main thread only.
  */
+import type { SessionState } from './node-store.ts'
+
+export type { SessionState } from './node-store.ts'
 
 /** A value with the version that a conditional write must name. */
 export interface Versioned<T> {
@@ -28,11 +31,19 @@ export type WriteResult =
   | { readonly ok: false; readonly reason: 'exists' | 'missing' | 'version' }
 
 /**
+ * `fenced`: another controller has been elected since, and nothing was written;
  * `unavailable`: the write or read could not be made, and the state is what it was before;
+ * `uncertain`: the answer was lost, and nobody can tell whether the write was made;
  * `closed`: the registry was closed; `corrupt`: an entry holds something that is not readable;
  * `invalid`: the caller gave a name or a value that cannot be stored.
  */
-export type RegistryErrorKind = 'unavailable' | 'closed' | 'corrupt' | 'invalid'
+export type RegistryErrorKind =
+  | 'fenced'
+  | 'unavailable'
+  | 'uncertain'
+  | 'closed'
+  | 'corrupt'
+  | 'invalid'
 
 export class RegistryError extends Error {
   readonly kind: RegistryErrorKind
@@ -80,6 +91,8 @@ export interface PartitionState {
   readonly leaderEpoch: number
   readonly isr: readonly number[]
   readonly controllerEpoch: number
+  /** The leader was elected from outside the ISR and has not settled what was lost. */
+  readonly isRecovering?: boolean
 }
 
 export interface PartitionStateEntry extends Versioned<PartitionState> {
@@ -107,27 +120,87 @@ export interface ControllerRegistration {
   readonly timestampMs: number
 }
 
-export type RegistryChange =
-  | { readonly type: 'broker'; readonly brokerId: number }
-  | { readonly type: 'topic'; readonly topic: string }
-  | { readonly type: 'partition'; readonly topic: string; readonly partition: number }
-  | { readonly type: 'topic-deletion'; readonly topic: string }
-  | { readonly type: 'config'; readonly entity: ConfigEntity }
-  | { readonly type: 'controller' }
+/** The controller as it is registered. */
+export interface RegisteredController extends ControllerRegistration {
+  /** Grows with every election; not the controller epoch. */
+  readonly registrationId: number
+  /** Registered by this process, in its present session. */
+  readonly isThisSession: boolean
+}
+
+export interface TopicPartition {
+  readonly topic: string
+  readonly partition: number
+}
+
+export interface PartitionStateUpdate extends TopicPartition {
+  readonly state: PartitionState
+  /** null: there must be none yet. */
+  readonly expectedVersion: number | null
+}
+
+/** What a leader, or a broker with a failed disk, leaves for the controller to see. */
+export interface IsrChange {
+  readonly id: string
+  readonly partitions: readonly TopicPartition[]
+}
+
+export interface LogDirEvent {
+  readonly id: string
+  readonly brokerId: number
+}
+
+/** A partition that is asked to move; `replicas` is where to. */
+export interface ReassignmentRequest extends TopicPartition {
+  readonly replicas: readonly number[]
+}
+
+/** A consumer of the 0.8 era, which shares out partitions through the registry. */
+export interface ConsumerRegistration {
+  /** Streams by topic or, for a pattern, by the pattern. */
+  readonly subscription: ReadonlyMap<string, number>
+  readonly pattern: 'static' | 'white_list' | 'black_list'
+  readonly timestampMs: number
+}
+
+export type Unwatch = () => void
 
 /**
- * All methods may throw a RegistryError. A list is in ascending order of its key.
+ * All methods may throw a RegistryError. A list is in ascending order of its key. Calls may be made
+ * without waiting for earlier ones: they are carried out in order.
+ *
+ * A watch tells what is there now and what is there after each change; changes that follow each
+ * other fast may be told as one. What cannot be read is logged and left out.
  */
 export interface ClusterRegistry {
+  readonly sessionState: SessionState
+  /**
+   * Calls `listener` at each change. After `expired` this broker is registered no more and is not
+   * the controller, whatever it was; it can register again at once.
+   */
+  onSessionState(listener: (state: SessionState) => void): Unwatch
+
   /** The cluster's id; `proposed` becomes it if there was none. */
   ensureClusterId(proposed: string): Promise<string>
 
   /** Announces a broker until `unregisterBroker` or the end of this session; its new epoch. */
   registerBroker(broker: BrokerRegistration): Promise<WriteResult & { brokerEpoch?: number }>
   unregisterBroker(brokerId: number): Promise<void>
+  /**
+   * Takes the registration of another broker away, if it still is the one of that epoch. A broker
+   * that registers at this very moment may be hit instead, and has to register again.
+   */
+  fenceBroker(brokerId: number, brokerEpoch: number): Promise<void>
+  broker(brokerId: number): Promise<RegisteredBroker | null>
   brokers(): Promise<readonly RegisteredBroker[]>
+  watchBroker(brokerId: number, listener: (broker: RegisteredBroker | null) => void): Unwatch
+  watchBrokers(listener: (brokers: readonly RegisteredBroker[]) => void): Unwatch
+  /** A broker id above `reservedMax` that no broker was given before. */
+  createBrokerId(reservedMax: number): Promise<number>
 
   topicNames(): Promise<readonly string[]>
+  watchTopicNames(listener: (names: readonly string[]) => void): Unwatch
+  watchTopic(name: string, listener: (topic: Versioned<TopicRegistration> | null) => void): Unwatch
   topic(name: string): Promise<Versioned<TopicRegistration> | null>
   createTopic(topic: TopicRegistration): Promise<WriteResult>
   updateTopic(topic: TopicRegistration, expectedVersion: number): Promise<WriteResult>
@@ -136,6 +209,7 @@ export interface ClusterRegistry {
 
   /** Topics whose deletion was asked for and is not complete. */
   topicDeletions(): Promise<readonly string[]>
+  watchTopicDeletions(listener: (names: readonly string[]) => void): Unwatch
   requestTopicDeletion(name: string): Promise<WriteResult>
   completeTopicDeletion(name: string): Promise<void>
 
@@ -153,6 +227,38 @@ export interface ClusterRegistry {
     state: PartitionState,
     expectedVersion: number,
   ): Promise<WriteResult>
+  /**
+   * Many at once, for the controller of that epoch: throws a RegistryError of kind `fenced` if
+   * there is a later one. One that comes while they are being written is held off by the versions.
+   */
+  writePartitionStates(
+    updates: readonly PartitionStateUpdate[],
+    controllerEpoch: number,
+  ): Promise<readonly WriteResult[]>
+
+  /** Tells the controller of new ISRs, after they were written. */
+  announceIsrChange(partitions: readonly TopicPartition[]): Promise<void>
+  watchIsrChanges(listener: (changes: readonly IsrChange[]) => void): Unwatch
+  completeIsrChanges(ids: readonly string[]): Promise<void>
+  announceLogDirFailure(brokerId: number): Promise<void>
+  watchLogDirEvents(listener: (events: readonly LogDirEvent[]) => void): Unwatch
+  completeLogDirEvents(ids: readonly string[]): Promise<void>
+
+  /** Partitions that a tool has asked to move; null if there is no request. */
+  reassignmentRequest(): Promise<Versioned<readonly ReassignmentRequest[]> | null>
+  requestReassignment(partitions: readonly ReassignmentRequest[]): Promise<WriteResult>
+  completeReassignmentRequest(expectedVersion: number): Promise<void>
+  watchReassignmentRequest(
+    listener: (request: Versioned<readonly ReassignmentRequest[]> | null) => void,
+  ): Unwatch
+
+  /** Partitions whose first replica a tool has asked to lead. */
+  preferredElectionRequest(): Promise<Versioned<readonly TopicPartition[]> | null>
+  requestPreferredElection(partitions: readonly TopicPartition[]): Promise<WriteResult>
+  completePreferredElectionRequest(expectedVersion: number): Promise<void>
+  watchPreferredElectionRequest(
+    listener: (request: Versioned<readonly TopicPartition[]> | null) => void,
+  ): Unwatch
 
   config(entity: ConfigEntity): Promise<Versioned<ReadonlyMap<string, string>> | null>
   /** Creates or replaces it; conditional unless the version is ANY_VERSION. */
@@ -162,6 +268,15 @@ export interface ClusterRegistry {
     expectedVersion: number,
   ): Promise<WriteResult>
   deleteConfig(entity: ConfigEntity): Promise<void>
+  /** Names of the entities of a type that have a config; null stands for the default. */
+  configNames(type: ConfigEntityType): Promise<readonly (string | null)[]>
+  /**
+   * Has all brokers read the config anew, after it was written. If the writer stops in between,
+   * they see it with the next change of the entity, or when they start.
+   */
+  announceConfigChange(entity: ConfigEntity): Promise<void>
+  /** Calls `listener` with each announced change, and with those of the last minutes at first. */
+  watchConfigChanges(listener: (entity: ConfigEntity) => void): Unwatch
 
   /** The block that was taken last, by any broker. */
   producerIdBlock(): Promise<Versioned<ProducerIdBlock> | null>
@@ -176,18 +291,37 @@ export interface ClusterRegistry {
     partition: number,
     offset: number,
   ): Promise<void>
+  consumerGroups(): Promise<readonly string[]>
+  /** Topics that a group has offsets of. */
+  consumerTopics(group: string): Promise<readonly string[]>
+  consumerOffsets(group: string, topic: string): Promise<ReadonlyMap<number, number>>
+  /** Ends with the session. */
+  registerConsumer(
+    group: string,
+    consumerId: string,
+    registration: ConsumerRegistration,
+  ): Promise<WriteResult>
+  unregisterConsumer(group: string, consumerId: string): Promise<void>
+  consumers(group: string): Promise<ReadonlyMap<string, ConsumerRegistration>>
+  watchConsumers(group: string, listener: (consumerIds: readonly string[]) => void): Unwatch
+  /** Claims a partition for a stream of a consumer (`consumerId-0`) until the session ends. */
+  claimPartition(group: string, partition: TopicPartition, streamId: string): Promise<WriteResult>
+  releasePartition(group: string, partition: TopicPartition): Promise<void>
+  partitionOwner(group: string, partition: TopicPartition): Promise<string | null>
+  deleteConsumerGroup(group: string): Promise<void>
 
-  controller(): Promise<ControllerRegistration | null>
+  controller(): Promise<RegisteredController | null>
+  watchController(listener: (controller: RegisteredController | null) => void): Unwatch
   /**
    * Makes the broker the controller if there is none; the new controller epoch, or null if
    * another broker is or has just become the controller.
    */
   electController(candidate: ControllerRegistration): Promise<number | null>
   resignController(brokerId: number): Promise<void>
+  /** Takes the controller's registration away, if it still is that one; as `fenceBroker`. */
+  fenceController(registrationId: number): Promise<void>
   /** 0 before the first election. */
   controllerEpoch(): Promise<number>
 
-  /** Calls `listener` after each change, in the order of the changes; returns how to stop it. */
-  watch(listener: (change: RegistryChange) => void): () => void
   close(): Promise<void>
 }

@@ -4,13 +4,18 @@
  */
 import {
   type BrokerRegistration,
+  type ConfigEntity,
+  type ConsumerRegistration,
   type ControllerRegistration,
   type PartitionState,
   type ProducerIdBlock,
+  type ReassignmentRequest,
   type RegisteredEndpoint,
   RegistryError,
+  type TopicPartition,
   type TopicRegistration,
 } from './cluster-registry.ts'
+import { entityOfPath, entityPathOf } from './paths.ts'
 
 type JsonObject = Readonly<Record<string, unknown>>
 
@@ -172,6 +177,7 @@ export function encodePartitionState(state: PartitionState): string {
     version: 1,
     leader_epoch: state.leaderEpoch,
     isr: state.isr,
+    ...(state.isRecovering ? { leader_recovery_state: 1 } : {}),
   })
 }
 
@@ -182,6 +188,7 @@ export function decodePartitionState(path: string, data: string): PartitionState
     leaderEpoch: asInteger(path, 'leader_epoch', node['leader_epoch']),
     isr: asIntegers(path, 'isr', node['isr']),
     controllerEpoch: asInteger(path, 'controller_epoch', node['controller_epoch']),
+    ...(node['leader_recovery_state'] === 1 ? { isRecovering: true } : {}),
   }
 }
 
@@ -232,4 +239,107 @@ export function decodeController(path: string, data: string): ControllerRegistra
 /** A node that holds nothing but a decimal number. */
 export function decodeInteger(path: string, data: string): number {
   return asInteger(path, 'the node', data.trim())
+}
+
+export function encodeConfigChange(entity: ConfigEntity): string {
+  return JSON.stringify({ version: 2, entity_path: entityPathOf(entity) })
+}
+
+/** Version 2, version 1 and the bare name of a topic that 0.8 wrote; null: no entity of ours. */
+export function decodeConfigChange(path: string, data: string): ConfigEntity | null {
+  let value: unknown
+  try {
+    value = JSON.parse(data)
+  } catch (error) {
+    throw new RegistryError('corrupt', `${path}: not JSON`, { cause: error })
+  }
+  if (typeof value === 'string') return { type: 'topics', name: value }
+  const node = asObject(path, 'the node', value)
+  const type = node['entity_type']
+  const name = node['entity_name']
+  return typeof type === 'string' && typeof name === 'string'
+    ? entityOfPath(`${type}/${name}`)
+    : entityOfPath(asText(path, 'entity_path', node['entity_path']))
+}
+
+function listOf(path: string, data: string): readonly JsonObject[] {
+  const list = parseObject(path, data)['partitions']
+  if (!Array.isArray(list)) throw corrupt(path, 'partitions is not a list')
+  return list.map((item) => asObject(path, 'a partition', item))
+}
+
+function decodeTopicPartition(path: string, item: JsonObject): TopicPartition {
+  return {
+    topic: asText(path, 'topic', item['topic']),
+    partition: asInteger(path, 'partition', item['partition']),
+  }
+}
+
+/** Of announced ISR changes and of requested elections. */
+export function encodeTopicPartitions(partitions: readonly TopicPartition[]): string {
+  return JSON.stringify({
+    version: 1,
+    partitions: partitions.map(({ topic, partition }) => ({ topic, partition })),
+  })
+}
+
+export function decodeTopicPartitions(path: string, data: string): readonly TopicPartition[] {
+  return listOf(path, data).map((item) => decodeTopicPartition(path, item))
+}
+
+export function encodeReassignment(partitions: readonly ReassignmentRequest[]): string {
+  return JSON.stringify({
+    version: 1,
+    partitions: partitions.map(({ topic, partition, replicas }) => ({
+      topic,
+      partition,
+      replicas,
+    })),
+  })
+}
+
+export function decodeReassignment(path: string, data: string): readonly ReassignmentRequest[] {
+  return listOf(path, data).map((item) => ({
+    ...decodeTopicPartition(path, item),
+    replicas: asIntegers(path, 'replicas', item['replicas']),
+  }))
+}
+
+const LOG_DIR_FAILURE = 1
+
+export function encodeLogDirFailure(brokerId: number): string {
+  return JSON.stringify({ version: 1, broker: brokerId, event: LOG_DIR_FAILURE })
+}
+
+/** The broker whose disk failed. */
+export function decodeLogDirFailure(path: string, data: string): number {
+  return asInteger(path, 'broker', parseObject(path, data)['broker'])
+}
+
+export function encodeConsumer(consumer: ConsumerRegistration): string {
+  return JSON.stringify({
+    version: 1,
+    subscription: Object.fromEntries(consumer.subscription),
+    pattern: consumer.pattern,
+    timestamp: String(consumer.timestampMs),
+  })
+}
+
+export function decodeConsumer(path: string, data: string): ConsumerRegistration {
+  const node = parseObject(path, data)
+  const subscription = new Map<string, number>()
+  for (const [name, count] of Object.entries(
+    asObject(path, 'subscription', node['subscription']),
+  )) {
+    subscription.set(name, asInteger(path, `the streams of ${name}`, count))
+  }
+  const pattern = node['pattern'] ?? 'static'
+  if (pattern !== 'static' && pattern !== 'white_list' && pattern !== 'black_list') {
+    throw corrupt(path, 'pattern is not one of static, white_list and black_list')
+  }
+  return {
+    subscription,
+    pattern,
+    timestampMs: asInteger(path, 'timestamp', node['timestamp'] ?? 0),
+  }
 }

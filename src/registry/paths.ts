@@ -1,7 +1,7 @@
 /**
  * Where things are in the tree: Apache Kafka's layout, so that its brokers and tools find them.
  */
-import { type ConfigEntity, RegistryError } from './cluster-registry.ts'
+import { type ConfigEntity, type ConfigEntityType, RegistryError } from './cluster-registry.ts'
 
 export const CLUSTER_ID_PATH = '/cluster/id'
 export const BROKER_IDS_PATH = '/brokers/ids'
@@ -10,9 +10,33 @@ export const DELETE_TOPICS_PATH = '/admin/delete_topics'
 export const CONTROLLER_PATH = '/controller'
 export const CONTROLLER_EPOCH_PATH = '/controller_epoch'
 export const PRODUCER_ID_BLOCK_PATH = '/latest_producer_id_block'
+export const BROKER_SEQUENCE_PATH = '/brokers/seqid'
+export const CONFIG_CHANGES_PATH = '/config/changes'
+export const CONFIG_CHANGE_PREFIX = `${CONFIG_CHANGES_PATH}/config_change_`
+export const ISR_CHANGES_PATH = '/isr_change_notification'
+export const ISR_CHANGE_PREFIX = `${ISR_CHANGES_PATH}/isr_change_`
+export const LOG_DIR_EVENTS_PATH = '/log_dir_event_notification'
+export const LOG_DIR_EVENT_PREFIX = `${LOG_DIR_EVENTS_PATH}/log_dir_event_`
+export const REASSIGNMENT_PATH = '/admin/reassign_partitions'
+export const PREFERRED_ELECTION_PATH = '/admin/preferred_replica_election'
+export const CONSUMERS_PATH = '/consumers'
 const CONFIG_PATH = '/config'
-const CONSUMERS_PATH = '/consumers'
+const CONFIG_TYPES = ['topics', 'brokers', 'clients', 'users', 'ips'] as const
 const DEFAULT_ENTITY = '<default>'
+
+/** Nodes that Apache Kafka's brokers and tools expect to be there. */
+export const PERSISTENT_PATHS: readonly string[] = [
+  CONSUMERS_PATH,
+  BROKER_IDS_PATH,
+  TOPICS_PATH,
+  CONFIG_CHANGES_PATH,
+  DELETE_TOPICS_PATH,
+  BROKER_SEQUENCE_PATH,
+  ISR_CHANGES_PATH,
+  PRODUCER_ID_BLOCK_PATH,
+  LOG_DIR_EVENTS_PATH,
+  ...CONFIG_TYPES.map((type) => `${CONFIG_PATH}/${type}`),
+]
 
 /** A name that is one step of a path. */
 function step(name: string): string {
@@ -43,7 +67,7 @@ export function deleteTopicPath(topic: string): string {
 }
 
 export function consumerOffsetPath(group: string, topic: string, partition: number): string {
-  return `${CONSUMERS_PATH}/${step(group)}/offsets/${step(topic)}/${partition}`
+  return `${consumerOffsetsPath(group)}/${step(topic)}/${partition}`
 }
 
 /** Names of clients and users may hold any character: they are percent-encoded. */
@@ -68,32 +92,45 @@ function decodeEntityName(name: string): string | null {
   }
 }
 
-const CONFIG_PATTERN = /^\/config\/(topics|brokers|clients|users|ips)\/([^/]+)$/
-const TOPIC_PATTERN = /^\/brokers\/topics\/([^/]+)$/
-const STATE_PATTERN = /^\/brokers\/topics\/([^/]+)\/partitions\/(\d+)\/state$/
-const BROKER_PATTERN = /^\/brokers\/ids\/(\d+)$/
-const DELETION_PATTERN = /^\/admin\/delete_topics\/([^/]+)$/
+export function configTypePath(type: ConfigEntityType): string {
+  return `${CONFIG_PATH}/${type}`
+}
 
-export function configEntityOf(path: string): ConfigEntity | null {
-  const match = CONFIG_PATTERN.exec(path)
+/** The name of an entity that a node below `configTypePath` stands for; null is the default. */
+export function configNameOf(node: string): string | null {
+  return decodeEntityName(node)
+}
+
+/** As it stands in announcements of changes: `topics/orders`, `brokers/<default>`. */
+export function entityPathOf(entity: ConfigEntity): string {
+  return configPath(entity).slice(CONFIG_PATH.length + 1)
+}
+
+const ENTITY_PATTERN = /^(topics|brokers|clients|users|ips)\/([^/]+)(?:\/|$)/
+
+/** A client of a user stands for the user. null if it is none that is known. */
+export function entityOfPath(path: string): ConfigEntity | null {
+  const match = ENTITY_PATTERN.exec(path)
   if (!match) return null
-  return { type: match[1] as ConfigEntity['type'], name: decodeEntityName(match[2] as string) }
+  return { type: match[1] as ConfigEntityType, name: decodeEntityName(match[2] as string) }
 }
 
-export function topicOf(path: string): string | null {
-  return TOPIC_PATTERN.exec(path)?.[1] ?? null
+export function consumerGroupPath(group: string): string {
+  return `${CONSUMERS_PATH}/${step(group)}`
 }
 
-export function topicDeletionOf(path: string): string | null {
-  return DELETION_PATTERN.exec(path)?.[1] ?? null
+export function consumerIdsPath(group: string): string {
+  return `${consumerGroupPath(group)}/ids`
 }
 
-export function brokerIdOf(path: string): number | null {
-  const id = BROKER_PATTERN.exec(path)?.[1]
-  return id === undefined ? null : Number(id)
+export function consumerIdPath(group: string, consumerId: string): string {
+  return `${consumerIdsPath(group)}/${step(consumerId)}`
 }
 
-export function topicPartitionOf(path: string): { topic: string; partition: number } | null {
-  const match = STATE_PATTERN.exec(path)
-  return match ? { topic: match[1] as string, partition: Number(match[2]) } : null
+export function consumerOffsetsPath(group: string): string {
+  return `${consumerGroupPath(group)}/offsets`
+}
+
+export function consumerOwnerPath(group: string, topic: string, partition: number): string {
+  return `${consumerGroupPath(group)}/owners/${step(topic)}/${partition}`
 }

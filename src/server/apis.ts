@@ -22,6 +22,7 @@ import { Fetch } from '../protocol/messages/fetch.ts'
 import { ListOffsets } from '../protocol/messages/list-offsets.ts'
 import { OffsetForLeaderEpoch } from '../protocol/messages/offset-for-leader-epoch.ts'
 import { Produce } from '../protocol/messages/produce.ts'
+import { claimBrokerId } from '../registry/broker-claim.ts'
 import type { ClusterRegistry } from '../registry/cluster-registry.ts'
 import type { FetchPurgatory } from '../replica/delayed-fetch.ts'
 import type { InternalLog } from '../replica/internal-log.ts'
@@ -47,6 +48,8 @@ import { Responder } from './responder.ts'
 
 /** How long an embedding program waits for its topics. */
 const CREATE_TIMEOUT_MS = 30_000
+/** An ensemble that has just lost its leader grants a session its whole time-out once more. */
+const OLD_SESSIONS = 2
 
 export interface ApisOptions {
   readonly loaded: LoadedConfig
@@ -105,6 +108,24 @@ function hostOf(
 /** Loads the groups of the offsets partitions from number `first` on. */
 function lead(groups: GroupCoordinator | null, image: TopicImage, first: number): void {
   for (const { partition } of image.partitions.slice(first)) void groups?.becomeLeader(partition)
+}
+
+/** Has `renew` called in each new session, after one has expired. */
+function followSession(
+  registry: ClusterRegistry,
+  logger: Logger,
+  renew: () => Promise<void>,
+): void {
+  let isExpired = false
+  registry.onSessionState((state) => {
+    if (state === 'expired') isExpired = true
+    if (state !== 'connected' || !isExpired) return
+    isExpired = false
+    renew().catch((error: unknown) => {
+      isExpired = true // The next connection tries again.
+      logger.error({ err: error }, 'the broker could not register anew')
+    })
+  })
 }
 
 /** Reads the cluster's state and makes the handlers. Throws RegistryError. */
@@ -195,6 +216,27 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
   await brokerConfigs.load()
   await topicManager.load()
 
+  const claim = async (endpoints: ReadonlyMap<string, BrokerEndpoint>): Promise<void> => {
+    const brokerEpoch = await claimBrokerId({
+      registry,
+      registration: {
+        brokerId,
+        rack: loaded.config.brokerRack,
+        timestampMs: clock.nowMs(),
+        endpoints: [...endpoints].map(([listenerName, { host, port }]) => ({
+          listenerName,
+          securityProtocol: 'PLAINTEXT',
+          host,
+          port,
+        })),
+      },
+      patienceMs: OLD_SESSIONS * loaded.config.zookeeperSessionTimeoutMs,
+      timers: options.timers,
+      logger,
+    })
+    setBroker(brokerEpoch, endpoints)
+  }
+
   const expireOffsets = (): void => {
     options.timers.schedule(loaded.config.offsetsRetentionCheckIntervalMs, () => {
       void groups.expireOffsets().then(expireOffsets)
@@ -214,18 +256,11 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
         config: topicManager.effectiveConfig(image),
       })),
     register: async (endpoints) => {
-      const registered = await registry.registerBroker({
-        brokerId,
-        rack: loaded.config.brokerRack,
-        timestampMs: clock.nowMs(),
-        endpoints: [...endpoints].map(([listenerName, { host, port }]) => ({
-          listenerName,
-          securityProtocol: 'PLAINTEXT',
-          host,
-          port,
-        })),
+      await claim(endpoints)
+      followSession(registry, logger, async () => {
+        await registry.electController({ brokerId, timestampMs: clock.nowMs() })
+        await claim(endpoints)
       })
-      setBroker(registered.brokerEpoch ?? 0, endpoints)
       const offsets = metadata.topic(OFFSETS_TOPIC)
       if (offsets !== undefined) lead(groups, offsets, 0)
       expireOffsets()

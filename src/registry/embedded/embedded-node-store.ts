@@ -11,9 +11,16 @@
  * Main thread only; after a crash it holds every acknowledged write, in order.
  */
 import { join } from 'node:path'
+import { type Clock, systemClock } from '../../util/clock.ts'
 import type { Logger } from '../../util/logger.ts'
 import { ANY_VERSION, RegistryError, type WriteResult } from '../cluster-registry.ts'
-import type { NodeStore, StoredNode } from '../node-store.ts'
+import type {
+  ChildrenListener,
+  CreateOptions,
+  NodeStore,
+  SessionState,
+  StoredNode,
+} from '../node-store.ts'
 import { encodeRecord, Journal, RECORD_BYTES_MAX, RECORD_HEADER_BYTES } from './journal.ts'
 import { type JournalFiles, nodeJournalFiles } from './journal-files.ts'
 
@@ -28,6 +35,7 @@ export interface EmbeddedNodeStoreOptions {
   readonly directory: string
   readonly logger: Logger
   readonly files?: JournalFiles
+  readonly clock?: Clock
   /** What a new journal starts with: all of it is there after a crash, or no journal is. */
   readonly initialNodes?: () => Promise<readonly InitialNode[]>
 }
@@ -38,7 +46,6 @@ export interface InitialNode {
 }
 
 interface LiveNode extends StoredNode {
-  readonly isEphemeral: boolean
   /** Of its record in the journal, 0 if it is ephemeral. */
   readonly bytes: number
 }
@@ -59,7 +66,9 @@ interface Stage {
   /** null: deleted. */
   readonly nodes: Map<string, LiveNode | null>
   readonly records: Buffer[]
-  readonly changedPaths: string[]
+  readonly changedPaths: Set<string>
+  /** Paths below which names came or went. */
+  readonly changedParents: Set<string>
   creations: number
 }
 
@@ -69,12 +78,16 @@ const MISSING: WriteResult = { ok: false, reason: 'missing' }
 const CHANGED: WriteResult = { ok: false, reason: 'version' }
 
 export class EmbeddedNodeStore implements NodeStore {
+  /** The session is the process. */
+  readonly sessionState: SessionState = 'connected'
   readonly #journal: Journal
   readonly #logger: Logger
+  readonly #clock: Clock
   readonly #nodes = new Map<string, LiveNode>()
   /** Names below each path that has any, whether or not there is a node at the path itself. */
   readonly #children = new Map<string, Set<string>>()
-  readonly #listeners = new Set<(path: string) => void>()
+  readonly #nodeListeners = new Map<string, Set<(node: StoredNode | null) => void>>()
+  readonly #childListeners = new Map<string, Set<(names: readonly string[]) => void>>()
   #creations = 0
   #liveBytes = 0
   /** Journal size below which compaction is not tried again after it failed. */
@@ -83,9 +96,10 @@ export class EmbeddedNodeStore implements NodeStore {
   #draining: Promise<void> | null = null
   #isClosed = false
 
-  private constructor(journal: Journal, logger: Logger) {
+  private constructor(journal: Journal, options: EmbeddedNodeStoreOptions) {
     this.#journal = journal
-    this.#logger = logger
+    this.#logger = options.logger
+    this.#clock = options.clock ?? systemClock
   }
 
   /** Whether a directory has a journal; if not, the topics may have to be adopted from folders. */
@@ -102,7 +116,7 @@ export class EmbeddedNodeStore implements NodeStore {
     if (opened.cut !== null) {
       options.logger.warn({ path, ...opened.cut }, 'cut off the torn tail of the registry journal')
     }
-    const store = new EmbeddedNodeStore(opened.journal, options.logger)
+    const store = new EmbeddedNodeStore(opened.journal, options)
     try {
       store.#replay(path, opened.payloads)
     } catch (error) {
@@ -123,7 +137,7 @@ export class EmbeddedNodeStore implements NodeStore {
       records.push(encodeRecord(putPayload(at, { data, version: 0, creationId: i + 1 })))
     }
     const journal = await Journal.create(path, files, records)
-    const store = new EmbeddedNodeStore(journal, options.logger)
+    const store = new EmbeddedNodeStore(journal, options)
     const payloads = records.map((record) => record.subarray(RECORD_HEADER_BYTES))
     store.#replay(path, payloads)
     return store
@@ -140,25 +154,68 @@ export class EmbeddedNodeStore implements NodeStore {
 
   async children(path: string): Promise<readonly string[]> {
     this.#checkOpen()
-    return [...(this.#children.get(path) ?? [])]
+    return this.#namesBelow(path)
   }
 
-  create(path: string, data: string, options?: { ephemeral: boolean }): Promise<WriteResult> {
+  async childNodes(path: string): Promise<ReadonlyMap<string, StoredNode>> {
+    this.#checkOpen()
+    const found = new Map<string, StoredNode>()
+    for (const name of this.#namesBelow(path)) {
+      const node = this.#nodes.get(`${path}/${name}`)
+      if (node) found.set(name, node)
+    }
+    return found
+  }
+
+  create(path: string, data: string, options?: CreateOptions): Promise<WriteResult> {
     const isEphemeral = options?.ephemeral ?? false
     return this.#submit({ kind: 'create', path, data, isEphemeral })
+  }
+
+  async createSequential(prefix: string, data: string): Promise<string> {
+    for (let number = this.#creations + 1; ; number++) {
+      const path = prefix + String(number).padStart(10, '0')
+      if ((await this.create(path, data)).ok) return path
+    }
   }
 
   set(path: string, data: string, expectedVersion: number): Promise<WriteResult> {
     return this.#submit({ kind: 'set', path, data, expected: expectedVersion })
   }
 
+  /** No answer is ever lost here. */
+  setOnce(path: string, data: string, expectedVersion: number): Promise<WriteResult> {
+    return this.set(path, data, expectedVersion)
+  }
+
   delete(path: string, expectedVersion: number): Promise<WriteResult> {
     return this.#submit({ kind: 'delete', path, expected: expectedVersion })
   }
 
-  watch(listener: (path: string) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+  async deleteTree(path: string): Promise<void> {
+    for (const name of await this.children(path)) await this.deleteTree(`${path}/${name}`)
+    await this.delete(path, ANY_VERSION)
+  }
+
+  watchNode(path: string, listener: (node: StoredNode | null) => void): () => void {
+    return subscribe(this.#nodeListeners, path, listener, () => this.#nodes.get(path) ?? null)
+  }
+
+  watchChildren(path: string, listener: ChildrenListener): () => void {
+    const told = (names: readonly string[]): void => {
+      Promise.resolve(listener(names)).catch((error: unknown) => {
+        if (!(error instanceof RegistryError)) throw error
+        if (error.kind !== 'closed') {
+          this.#logger.warn({ err: error, path }, 'a change of the registry was not followed')
+        }
+      })
+    }
+    return subscribe(this.#childListeners, path, told, () => this.#namesBelow(path))
+  }
+
+  /** It never changes. */
+  onSessionState(): () => void {
+    return () => undefined
   }
 
   /** Waits for the writes that were asked for, then closes the file. */
@@ -166,8 +223,13 @@ export class EmbeddedNodeStore implements NodeStore {
     if (this.#isClosed) return
     this.#isClosed = true
     await this.#draining
-    this.#listeners.clear()
+    this.#nodeListeners.clear()
+    this.#childListeners.clear()
     await this.#journal.close()
+  }
+
+  #namesBelow(path: string): string[] {
+    return [...(this.#children.get(path) ?? [])]
   }
 
   #checkOpen(): void {
@@ -200,7 +262,8 @@ export class EmbeddedNodeStore implements NodeStore {
     const stage: Stage = {
       nodes: new Map(),
       records: [],
-      changedPaths: [],
+      changedPaths: new Set(),
+      changedParents: new Set(),
       creations: this.#creations,
     }
     const results = batch.map((write) => this.#evaluate(write.mutation, stage))
@@ -213,14 +276,25 @@ export class EmbeddedNodeStore implements NodeStore {
       return
     }
     this.#creations = stage.creations
-    for (const [path, node] of stage.nodes) this.#apply(path, node)
+    for (const [path, node] of stage.nodes) this.#apply(path, node, stage.changedParents)
     batch.forEach((write, i) => {
       write.resolve(results[i] as WriteResult)
     })
-    for (const path of stage.changedPaths) {
-      for (const listener of this.#listeners) listener(path)
-    }
+    for (const path of stage.changedPaths) this.#tellNode(path)
+    for (const path of stage.changedParents) this.#tellChildren(path)
     await this.#compactIfLarge()
+  }
+
+  #tellNode(path: string): void {
+    const node = this.#nodes.get(path) ?? null
+    for (const listener of [...(this.#nodeListeners.get(path) ?? [])]) listener(node)
+  }
+
+  #tellChildren(path: string): void {
+    const listeners = this.#childListeners.get(path)
+    if (listeners === undefined) return
+    const names = this.#namesBelow(path)
+    for (const listener of [...listeners]) listener(names)
   }
 
   #evaluate(mutation: Mutation, stage: Stage): WriteResult {
@@ -231,9 +305,11 @@ export class EmbeddedNodeStore implements NodeStore {
       if (node !== undefined) return EXISTS
       stage.creations += 1
       const { data, isEphemeral } = mutation
+      const endsWith = isEphemeral ? 'this-session' : 'nobody'
+      const createdMs = this.#clock.nowMs()
       return this.#stagePut(
         path,
-        { data, version: 0, creationId: stage.creations, isEphemeral },
+        { data, version: 0, creationId: stage.creations, createdMs, endsWith },
         stage,
       )
     }
@@ -244,21 +320,23 @@ export class EmbeddedNodeStore implements NodeStore {
       return this.#stagePut(path, { ...node, data: mutation.data, version }, stage)
     }
     if (this.#hasDescendants(path, stage)) return EXISTS
-    if (!node.isEphemeral) stage.records.push(encodeRecord(JSON.stringify(['delete', path])))
+    if (node.endsWith === 'nobody')
+      stage.records.push(encodeRecord(JSON.stringify(['delete', path])))
     stage.nodes.set(path, null)
-    stage.changedPaths.push(path)
+    stage.changedPaths.add(path)
     return LATEST
   }
 
   #stagePut(path: string, node: Omit<LiveNode, 'bytes'>, stage: Stage): WriteResult {
-    const { data, version, creationId, isEphemeral } = node
+    const { version, creationId } = node
+    const isEphemeral = node.endsWith !== 'nobody'
     const record = isEphemeral
       ? version === 0 && encodeRecord(JSON.stringify(['created', creationId]))
       : encodeRecord(putPayload(path, node))
     if (record) stage.records.push(record)
     const bytes = record && !isEphemeral ? record.length : 0
-    stage.nodes.set(path, { data, version, creationId, isEphemeral, bytes })
-    stage.changedPaths.push(path)
+    stage.nodes.set(path, { ...node, bytes })
+    stage.changedPaths.add(path)
     return { ok: true, version }
   }
 
@@ -275,24 +353,25 @@ export class EmbeddedNodeStore implements NodeStore {
     return false
   }
 
-  #apply(path: string, node: LiveNode | null): void {
+  #apply(path: string, node: LiveNode | null, changedParents?: Set<string>): void {
     this.#liveBytes -= this.#nodes.get(path)?.bytes ?? 0
     if (node !== null) {
       this.#nodes.set(path, node)
       this.#liveBytes += node.bytes
-      this.#link(path)
+      this.#link(path, changedParents)
     } else if (this.#nodes.delete(path)) {
-      this.#unlink(path)
+      this.#unlink(path, changedParents)
     }
   }
 
   /** Makes a path, and whatever is above it, appear among the children of its parent. */
-  #link(path: string): void {
+  #link(path: string, changedParents?: Set<string>): void {
     for (let at = path; at !== ''; ) {
       const slash = at.lastIndexOf('/')
       const parent = at.slice(0, slash)
       const names = this.#children.get(parent)
       if (names?.has(at.slice(slash + 1))) return
+      changedParents?.add(parent)
       if (names) names.add(at.slice(slash + 1))
       else this.#children.set(parent, new Set([at.slice(slash + 1)]))
       at = parent
@@ -300,11 +379,12 @@ export class EmbeddedNodeStore implements NodeStore {
   }
 
   /** Takes away a path, and whatever above it has nothing left. */
-  #unlink(path: string): void {
+  #unlink(path: string, changedParents?: Set<string>): void {
     for (let at = path; at !== '' && !this.#nodes.has(at) && !this.#children.has(at); ) {
       const slash = at.lastIndexOf('/')
       const parent = at.slice(0, slash)
       const names = this.#children.get(parent)
+      changedParents?.add(parent)
       names?.delete(at.slice(slash + 1))
       if (names?.size === 0) this.#children.delete(parent)
       at = parent
@@ -331,7 +411,7 @@ export class EmbeddedNodeStore implements NodeStore {
   *#snapshot(): Iterable<Buffer> {
     yield formatRecord(this.#creations)
     for (const [path, node] of this.#nodes) {
-      if (!node.isEphemeral) yield encodeRecord(putPayload(path, node))
+      if (node.endsWith === 'nobody') yield encodeRecord(putPayload(path, node))
     }
   }
 
@@ -362,8 +442,14 @@ export class EmbeddedNodeStore implements NodeStore {
     if (kind !== 'put' || typeof second !== 'number' || typeof third !== 'number') return false
     if (typeof fourth !== 'string') return false
     this.#creations = Math.max(this.#creations, third)
-    const node = { data: fourth, version: second, creationId: third, isEphemeral: false, bytes }
-    this.#apply(first, node)
+    this.#apply(first, {
+      data: fourth,
+      version: second,
+      creationId: third,
+      createdMs: 0,
+      endsWith: 'nobody',
+      bytes,
+    })
     return true
   }
 }
@@ -372,7 +458,9 @@ function formatRecord(creations: number): Buffer {
   return encodeRecord(JSON.stringify(['format', FORMAT, creations]))
 }
 
-function putPayload(path: string, node: StoredNode): string {
+type JournalledNode = Pick<StoredNode, 'data' | 'version' | 'creationId'>
+
+function putPayload(path: string, node: JournalledNode): string {
   return JSON.stringify(['put', path, node.version, node.creationId, node.data])
 }
 
@@ -396,5 +484,25 @@ function checkMutation(mutation: Mutation): void {
   // A byte may become six when it is quoted.
   if (data.length > RECORD_BYTES_MAX / 8) {
     throw new RegistryError('invalid', `${mutation.path}: ${data.length} characters are too many`)
+  }
+}
+
+/** Tells the listener what is there now, and leaves it among the listeners. */
+function subscribe<T>(
+  listeners: Map<string, Set<(value: T) => void>>,
+  path: string,
+  listener: (value: T) => void,
+  read: () => T,
+): () => void {
+  const others = listeners.get(path)
+  if (others) others.add(listener)
+  else listeners.set(path, new Set([listener]))
+  queueMicrotask(() => {
+    if (listeners.get(path)?.has(listener)) listener(read())
+  })
+  return () => {
+    const all = listeners.get(path)
+    all?.delete(listener)
+    if (all?.size === 0) listeners.delete(path)
   }
 }

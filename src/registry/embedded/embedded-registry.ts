@@ -27,7 +27,7 @@ export async function openEmbeddedRegistry(
     ...rest,
     initialNodes: async () => ((await adopt?.()) ?? []).flatMap(nodesOf),
   })
-  return new NodeRegistry(store)
+  return new NodeRegistry({ store, logger: options.logger })
 }
 
 function nodesOf(topic: AdoptedTopic): InitialNode[] {

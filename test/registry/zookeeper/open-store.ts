@@ -1,0 +1,63 @@
+/** Opens stores and registries on a real ensemble, as tests want them. */
+import type { ClusterRegistry } from '../../../src/registry/cluster-registry.ts'
+import { connectNativeClient } from '../../../src/registry/zookeeper/native-client.ts'
+import type { ZooKeeperNodeStore } from '../../../src/registry/zookeeper/zookeeper-node-store.ts'
+import {
+  openZooKeeperRegistry,
+  openZooKeeperStore,
+  type ZooKeeperRegistryOptions,
+} from '../../../src/registry/zookeeper/zookeeper-registry.ts'
+import { systemClock } from '../../../src/util/clock.ts'
+import { silentLogger } from '../../../src/util/logger.ts'
+import { systemRandom } from '../../../src/util/random.ts'
+import { TimerQueue } from '../../../src/util/timer-queue.ts'
+
+/** Unreferenced by nothing: close it after the tests of a file. */
+export const timers = new TimerQueue(systemClock)
+
+export function optionsFor(
+  connect: string,
+  options: Partial<ZooKeeperRegistryOptions> = {},
+): ZooKeeperRegistryOptions {
+  return {
+    connect,
+    sessionTimeoutMs: 6000,
+    connectionTimeoutMs: null,
+    inFlightMax: 1000,
+    directory: null,
+    timers,
+    clock: systemClock,
+    random: systemRandom,
+    logger: silentLogger,
+    ...options,
+  }
+}
+
+export function openStore(
+  connect: string,
+  options: Partial<ZooKeeperRegistryOptions> = {},
+): Promise<ZooKeeperNodeStore> {
+  return openZooKeeperStore(optionsFor(connect, options))
+}
+
+export function openRegistry(
+  connect: string,
+  options: Partial<ZooKeeperRegistryOptions> = {},
+): Promise<ClusterRegistry> {
+  return openZooKeeperRegistry(optionsFor(connect, options))
+}
+
+/** Ends a session from outside: with its own credentials, on another connection. */
+export async function endSession(
+  server: { host: string; port: number },
+  credentials: { id: string; password: string },
+): Promise<void> {
+  const client = await connectNativeClient({
+    server,
+    sessionTimeoutMs: 6000,
+    credentials,
+    patienceMs: 5000,
+    events: { disconnected: () => undefined, changed: () => undefined },
+  })
+  client.close()
+}
