@@ -13,8 +13,13 @@ import {
 } from '../../src/protocol/headers.ts'
 import { MalformedMessageError, MessageReader } from '../../src/protocol/message-reader.ts'
 import { MessageWriter } from '../../src/protocol/message-writer.ts'
-import { ApiVersions, Fetch, Heartbeat, Metadata } from '../../src/protocol/messages/index.ts'
-import { type ApiSchema, defineApi } from '../../src/protocol/schema.ts'
+import {
+  ApiVersions,
+  ControlledShutdown,
+  Fetch,
+  Heartbeat,
+  Metadata,
+} from '../../src/protocol/messages/index.ts'
 import { versionsOf } from './arbitrary-message.ts'
 
 function hex(text: string): Buffer {
@@ -25,19 +30,8 @@ function readerOf(bytes: Buffer): MessageReader {
   return new MessageReader().reset(bytes, 0, bytes.length, false)
 }
 
-/** Never sent by a client, but its version 0 is the one request without a client id. */
-const ControlledShutdown = defineApi({
-  key: 7,
-  name: 'ControlledShutdown',
-  versions: '0-3',
-  flexible: '3+',
-  request: { brokerId: { versions: '0+', type: 'int32' } },
-  response: { errorCode: { versions: '0+', type: 'int16' } },
-})
-
 test('a request header is read as it was written, at every version', () => {
-  const apis: readonly ApiSchema[] = [...APIS, ControlledShutdown]
-  for (const api of apis) {
+  for (const api of APIS) {
     for (const apiVersion of versionsOf(api)) {
       for (const clientId of ['client', '', null]) {
         const writer = new MessageWriter()
@@ -123,6 +117,17 @@ test('a request frame is size, header and body', () => {
     { groupId: 'g', generationId: 1, memberId: 'm' },
   )
   const body = '000c 0000 00000002 ffff 0001 67 00000001 0001 6d'
+  assert.deepEqual(writer.written, hex(`00000014 ${body}`))
+})
+
+test('version 0 of ControlledShutdown has no client id', () => {
+  const writer = new MessageWriter()
+  const header = { apiVersion: 0, correlationId: 2, clientId: 'broker' }
+  writeRequestFrame(writer, ControlledShutdown, header, { brokerId: 3 })
+  assert.deepEqual(writer.written, hex('0000000c 0007 0000 00000002 00000003'))
+  writer.reset()
+  writeRequestFrame(writer, ControlledShutdown, { ...header, apiVersion: 1 }, { brokerId: 3 })
+  const body = '0007 0001 00000002 0006 62726f6b6572 00000003'
   assert.deepEqual(writer.written, hex(`00000014 ${body}`))
 })
 
