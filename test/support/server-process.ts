@@ -1,6 +1,6 @@
 /** A server process under test: started until it says that it is ready, ended only by its own pid. */
-import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 
@@ -122,14 +122,27 @@ function failAfter(delay: number, signal: AbortSignal, why: () => string): Promi
   })
 }
 
-/** A TCP port of 127.0.0.1 that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((found, fail) => {
-    const server = createServer().once('error', fail)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      assert.ok(address !== null && typeof address === 'object')
-      server.close(() => found(address.port))
-    })
+/**
+ * Below the ports that the system gives to outgoing connections: none of these can take the port
+ * of a server that is down for a while, nor meet itself while it knocks there.
+ */
+const PORTS = { min: 12_000, max: 32_000 } as const
+const givenPorts = new Set<number>()
+
+/** A TCP port of 127.0.0.1 that was free a moment ago; this process is not given it again. */
+export async function freePort(): Promise<number> {
+  for (let attempt = 0; attempt < 100; attempt += 1) {
+    const port = randomInt(PORTS.min, PORTS.max)
+    if (givenPorts.has(port) || !(await isFree(port))) continue
+    givenPorts.add(port)
+    return port
+  }
+  throw new Error(`no free port from ${PORTS.min} to ${PORTS.max}`)
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((told) => {
+    const server = createServer().once('error', () => told(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => told(true)))
   })
 }

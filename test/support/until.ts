@@ -7,13 +7,16 @@ import { setTimeout as pause } from 'node:timers/promises'
  * was waited for after `patienceMs`.
  */
 export async function until(
-  what: string,
+  what: string | (() => string),
   condition: () => boolean | Promise<boolean>,
   patienceMs = 60_000,
+  everyMs = 5,
 ): Promise<void> {
   const deadline = performance.now() + patienceMs
   while (!(await condition())) {
-    assert.ok(performance.now() < deadline, `waited in vain for: ${what}`)
-    await pause(5)
+    if (performance.now() >= deadline) {
+      assert.fail(`waited in vain for: ${typeof what === 'string' ? what : what()}`)
+    }
+    await pause(everyMs)
   }
 }

@@ -1,0 +1,73 @@
+/**
+ * The leader of a partition is killed with SIGKILL while a producer sends with acks=-1: another
+ * replica of the ISR leads in a higher epoch, nothing that was acknowledged is lost, and the killed
+ * broker comes back into the ISR.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Producer } from '../../../src/client/producer.ts'
+import { SimpleConsumer } from '../../../src/client/simple-consumer.ts'
+import { type ClusterKind, skipWithoutCluster, startCluster } from '../../support/cluster.ts'
+
+const KINDS: readonly ClusterKind[] = ['apache']
+const TOPIC = 'failover'
+
+/** Values of the partition by offset. */
+async function readAll(bootstrapServers: string): Promise<string[]> {
+  await using consumer = new SimpleConsumer({ bootstrapServers })
+  const values: string[] = []
+  for (;;) {
+    const { records, nextOffset, highWatermark } = await consumer.fetch({
+      ...{ topic: TOPIC, partition: 0, offset: values.length, maxWaitMs: 10 },
+    })
+    for (const { offset, value } of records) values[offset] = String(value)
+    if (nextOffset >= highWatermark) return values
+  }
+}
+
+for (const kind of KINDS) {
+  const skip = skipWithoutCluster(kind)
+  test(`another replica leads after kill -9, with ${kind}`, {
+    skip,
+    timeout: 300_000,
+  }, async () => {
+    await using cluster = await startCluster({ kind })
+    const created = await cluster.createTopic({
+      name: TOPIC,
+      partitions: 1,
+      replicationFactor: 3,
+      configs: { 'min.insync.replicas': '2' },
+    })
+    const before = created.partitions[0]
+    assert.ok(before)
+    assert.deepEqual([...before.isr].sort(), [0, 1, 2])
+    assert.equal(before.leaderId, before.replicas[0])
+
+    await using producer = new Producer({ bootstrapServers: cluster.bootstrap })
+    const send = async (from: number, count: number) => {
+      const numbers = Array.from({ length: count }, (_, i) => from + i)
+      const sends = numbers.map((n) => producer.send({ topic: TOPIC, partition: 0, value: `${n}` }))
+      return (await Promise.all(sends)).map(({ offset }) => offset)
+    }
+    await send(0, 100)
+    const leader = cluster.broker(before.leaderId)
+    await leader.kill()
+    const underway = send(100, 100)
+    const after = await cluster.waitForLeader(TOPIC, 0, ({ leaderId }) => leaderId !== leader.id)
+    assert.ok(after.leaderEpoch > before.leaderEpoch)
+    assert.ok(before.isr.includes(after.leaderId))
+    await underway
+    await cluster.waitForBrokers([0, 1, 2].filter((id) => id !== leader.id))
+
+    await leader.restart()
+    await cluster.waitForBrokers([0, 1, 2])
+    const back = await cluster.waitForLeader(TOPIC, 0, ({ isr }) => isr.length === 3)
+    assert.equal(back.leaderId, after.leaderId)
+    assert.deepEqual(back.replicas, before.replicas)
+    await send(200, 100)
+    assert.deepEqual(
+      await readAll(cluster.bootstrap),
+      Array.from({ length: 300 }, (_, i) => `${i}`),
+    )
+  })
+}
