@@ -1156,14 +1156,6 @@ Napi::Value TruncateLog(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), log->shard->truncate(*log, integer(info[1]), fully));
 }
 
-/// assignEpoch(log, epoch): notes that a leader epoch begins at the log end. 0 or an errno.
-Napi::Value AssignEpoch(const Napi::CallbackInfo& info) {
-  const std::shared_ptr<ShardLog> log = log_of(info);
-  if (!log) return Napi::Number::New(info.Env(), EBADF);
-  const auto epoch = static_cast<int32_t>(integer(info[1]));
-  return Napi::Number::New(info.Env(), log->log->assign_epoch(epoch, log->log->log_end()));
-}
-
 /// logRecoveryPoint(log)
 Napi::Value LogRecoveryPoint(const Napi::CallbackInfo& info) {
   const std::shared_ptr<ShardLog> log = log_of(info);
@@ -1528,7 +1520,6 @@ void add_log_functions(const Add& add) {
   add("deleteOldSegments", DeleteOldSegments);
   add("deleteRecords", DeleteRecords);
   add("truncateLog", TruncateLog);
-  add("assignEpoch", AssignEpoch);
   add("logRecoveryPoint", LogRecoveryPoint);
   add("offsetForTimestamp", OffsetForTimestamp);
   add("epochEndOffset", EpochEndOffset);

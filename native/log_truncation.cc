@@ -58,14 +58,6 @@ StageResult PartitionLog::stage_as_follower(std::span<uint8_t> records, int64_t 
   return result;
 }
 
-int PartitionLog::assign_epoch(int32_t epoch, int64_t start_offset) {
-  if (offline_ || closed_) return EIO;
-  if (!epochs_.assign(epoch, start_offset)) return 0;
-  const int error = epochs_.save();
-  epochs_dirty_ = error != 0;
-  return error;
-}
-
 int PartitionLog::take_producer_snapshot() {
   if (offline_ || closed_) return EIO;
   if (!staged_.empty()) return EBUSY;
@@ -107,7 +99,12 @@ int PartitionLog::cut_segment(Segment& segment, int64_t size) {
 int PartitionLog::truncate_to(int64_t offset) {
   if (offline_ || closed_) return EIO;
   if (!staged_.empty()) return EBUSY;
-  if (offset >= next_offset_) return 0;
+  if (offset >= next_offset_) {
+    // An epoch that was begun here and got no batch may contradict the leader's history.
+    if (!epochs_.truncate_from_end(offset)) return 0;
+    publish(kLastEpoch, epochs_.latest());
+    return epochs_.save();
+  }
   if (offset <= segments_.front()->base_offset) return start_at(offset);
   size_t last = segment_of(offset);
   // A segment that would be left empty at its very beginning is dropped with what follows it.
@@ -148,6 +145,7 @@ int PartitionLog::truncate_to(int64_t offset) {
   while (error == 0 && segments_.size() > last + 1) error = drop_segment(segments_.size() - 1);
   if (error == 0) error = cut_segment(segment, size);
   if (error == 0 && epochs_.truncate_from_end(end)) error = epochs_.save();
+  publish(kLastEpoch, epochs_.latest());
   if (error == 0) error = restore_producers();
   if (error == 0) error = sync_directory(directory_);
   publish(kSizeBytes, size_bytes());
@@ -175,6 +173,7 @@ int PartitionLog::start_at(int64_t offset) {
   int error = 0;
   while (error == 0 && !segments_.empty()) error = drop_segment(segments_.size() - 1);
   epochs_.truncate_from_end(0);
+  publish(kLastEpoch, epochs_.latest());
   if (error == 0) error = epochs_.save();
   // Nor may a snapshot survive: its producers wrote what is gone.
   producers_.clear();

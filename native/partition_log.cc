@@ -320,6 +320,7 @@ int PartitionLog::recover(const LogOpenOptions& options, RecoveryReport* report)
   }
   error = restore_producers();
   if (error != 0) return error;
+  publish(kLastEpoch, epochs_.latest());
   publish(kLogStart, log_start);
   publish(kLogEnd, next_offset_);
   publish(kHighWatermark, std::clamp(options.high_watermark, log_start, next_offset_));
@@ -936,6 +937,7 @@ CommitResult PartitionLog::commit() {
   producers_.commit();
   if (written > 0) {
     publish(kSizeBytes, size_bytes());
+    publish(kLastEpoch, epochs_.latest());
     publish(kLogEnd, next_offset_);
     advance_watermark();
   }
@@ -951,8 +953,12 @@ void PartitionLog::advance_watermark() {
 void PartitionLog::set_leadership(int32_t epoch, int32_t followers) {
   leader_epoch_ = epoch;
   followers_ = followers;
-  publish(kLeaderEpoch, epoch);
-  if (epoch >= 0) advance_watermark();
+  if (epoch < 0) return;
+  if (epochs_.assign(epoch, next_offset_)) {
+    epochs_dirty_ = true;
+    publish(kLastEpoch, epochs_.latest());
+  }
+  advance_watermark();
 }
 
 void PartitionLog::set_high_watermark(int64_t offset, int32_t epoch) {

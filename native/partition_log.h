@@ -45,7 +45,7 @@ enum PublishedWord : uint32_t {
   kWaiters = 4,
   kOffline = 5,
   kSizeBytes = 6,
-  kLeaderEpoch = 7,
+  kLastEpoch = 7,
 };
 
 struct LogOpenOptions {
@@ -175,13 +175,12 @@ class PartitionLog {
   void set_config(const LogConfig& config) { config_ = config; }
   const LogConfig& config() const { return config_; }
   /// The epoch in which this broker leads, -1 when it does not; without followers the high
-  /// watermark is the log end.
+  /// watermark is the log end. An epoch that is new begins at the log end, which is on disk with
+  /// its first batch: without one it says nothing that a restart needs.
   void set_leadership(int32_t epoch, int32_t followers);
   void set_high_watermark(int64_t offset, int32_t epoch);
   /// What the leader that is followed says, as far as this log reaches.
   void follow_high_watermark(int64_t offset);
-  /// Notes, durably, that a leader epoch begins at `start_offset`. 0 or an errno.
-  int assign_epoch(int32_t epoch, int64_t start_offset);
 
   int64_t log_start() const { return published(kLogStart); }
   int64_t log_end() const { return next_offset_; }

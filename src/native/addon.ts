@@ -221,8 +221,6 @@ export interface Addon {
    * for one that leads, 16 (EBUSY) while the slow lane holds it.
    */
   truncateLog(log: number, offset: number, fully: boolean): number
-  /** Notes that a leader epoch begins at the log end. 0 or an errno. */
-  assignEpoch(log: number, epoch: number): number
   logRecoveryPoint(log: number): number
   /** [errno, found, offset, timestamp, leader epoch, the compressed batch to look into or null] */
   offsetForTimestamp(

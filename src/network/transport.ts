@@ -11,6 +11,7 @@ import { errnoName } from '../util/errno.ts'
 import type { Logger } from '../util/logger.ts'
 import { Connection } from './connection.ts'
 import { InternalConnection } from './internal-connection.ts'
+import { OutboundConnection } from './outbound-connection.ts'
 import { type Frame, ProtocolViolation, type RequestHandler } from './request-handler.ts'
 
 const ROWS = 1024
@@ -38,6 +39,7 @@ export class Transport {
   readonly #perIp = new Map<string, number>()
   readonly #piped = new Map<number, () => void>()
   readonly #internal = new Map<number, InternalConnection>()
+  readonly #outbound = new Map<number, OutboundConnection>()
   readonly #limits: ConnectionLimits
   readonly #logger: Logger
   #events: TransportEvents | null = null
@@ -137,6 +139,18 @@ export class Transport {
     return connection
   }
 
+  /** Connects to another broker. Rejects with an Error that says why it cannot. */
+  async connect(host: string, port: number): Promise<OutboundConnection> {
+    const where = `${host}:${port}`
+    const { address } = await lookup(host)
+    const id = addon.connect(this.id, address, port)
+    if (id < 0) throw new Error(`cannot connect to ${where}: ${errnoName(id)}`)
+    const connection = new OutboundConnection(this.id, id, where)
+    this.#outbound.set(id, connection)
+    await connection.opened
+    return connection
+  }
+
   /** Stops reading; resolves when the answers of everything in flight are out. */
   async stop(): Promise<void> {
     const drained = new Promise<void>((resolve) => {
@@ -151,6 +165,8 @@ export class Transport {
     for (const connection of this.#connections.values()) this.#forget(connection)
     for (const connection of this.#internal.values()) connection.closed()
     this.#internal.clear()
+    for (const connection of [...this.#outbound.values()]) connection.closed(0)
+    this.#outbound.clear()
   }
 
   #deliver(count: number): void {
@@ -161,7 +177,10 @@ export class Transport {
       switch (rows[at]) {
         case EventKind.FRAME: {
           const connection = this.#connections.get(a)
-          if (connection === undefined) break
+          if (connection === undefined) {
+            this.#outbound.get(a)?.received(b, rows[at + 3] as number)
+            break
+          }
           const api = rows[at + 4] as number
           const key = Math.floor(api / 65536)
           const version = api % 65536
@@ -176,7 +195,8 @@ export class Transport {
           break
         }
         case EventKind.OPENED:
-          if (b !== 0) this.#opened(a, b)
+          if (b > 0) this.#opened(a, b)
+          else if (b < 0) this.#outbound.get(a)?.connected()
           break
         case EventKind.CLOSED:
           this.#closed(a, b, rows[at + 3] as number)
@@ -187,6 +207,7 @@ export class Transport {
             this.#events?.result(connection, b, rows[at + 3] as number)
           } else {
             this.#internal.get(a)?.completed(b)
+            this.#outbound.get(a)?.appended(b)
           }
           break
         }
@@ -269,7 +290,11 @@ export class Transport {
 
   #closed(id: number, reason: number, errno: number): void {
     const connection = this.#connections.get(id)
-    if (connection === undefined) return
+    if (connection === undefined) {
+      this.#outbound.get(id)?.closed(errno)
+      this.#outbound.delete(id)
+      return
+    }
     this.#connections.delete(id)
     if (reason > 2 && !connection.complained) {
       const fields = { ...connection.describe(), reason: closeReasons[reason] ?? reason }

@@ -54,8 +54,6 @@ export interface ControlTasks {
    * everything that was queued before. 0 or an errno; 1 (EPERM) for a log that leads.
    */
   truncate: [{ readonly log: number; readonly offset: number; readonly fully: boolean }, number]
-  /** Notes that a leader epoch begins at the log end. 0 or an errno. */
-  assignEpoch: [{ readonly log: number; readonly leaderEpoch: number }, number]
   /** null for a log that is gone. */
   cleaningStates: [
     { readonly logs: readonly { readonly log: number; readonly times: boolean }[] },

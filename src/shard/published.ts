@@ -11,7 +11,7 @@ const Word = {
   WAITERS: 4,
   OFFLINE: 5,
   SIZE_BYTES: 6,
-  LEADER_EPOCH: 7,
+  LAST_EPOCH: 7,
 } as const
 
 let words: BigInt64Array | null = null
@@ -28,6 +28,8 @@ export const published = {
   lastStable: (row: number): number => load(row, Word.LAST_STABLE),
   isOffline: (row: number): boolean => load(row, Word.OFFLINE) !== 0,
   sizeBytes: (row: number): number => load(row, Word.SIZE_BYTES),
+  /** The latest leader epoch that the log knows of; -1 if none. */
+  lastEpoch: (row: number): number => load(row, Word.LAST_EPOCH),
   /** Asks for an ADVANCED event at the next move of the log end or the high watermark. */
   wait(row: number): void {
     words ??= new BigInt64Array(addon.publishedRows())

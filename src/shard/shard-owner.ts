@@ -91,10 +91,6 @@ export class ShardOwner {
       }
       case 'truncate':
         return await truncate(input as ControlInput<'truncate'>)
-      case 'assignEpoch': {
-        const { log, leaderEpoch } = input as ControlInput<'assignEpoch'>
-        return addon.assignEpoch(log, leaderEpoch)
-      }
       case 'cleaningStates':
         return (input as ControlInput<'cleaningStates'>).logs.map(({ log, times }) =>
           cleaningState(log, times),

@@ -43,7 +43,6 @@ for (const threaded of [false, true]) {
     assert.ok(stepDown(log))
     assert.equal(await append(5), ErrorCode.NOT_LEADER_OR_FOLLOWER)
     assert.ok(lead(log, { leaderEpoch: 6, followers: 0 }))
-    assert.equal(await harness.shard.run('assignEpoch', { log, leaderEpoch: 6 }), 0)
     // As OffsetForLeaderEpoch tells a follower of epoch 5: what it has from offset 2 on is not here.
     const end = (epoch: number) => harness.shard.run('epochEndOffset', { log, epoch })
     assert.deepEqual(await end(5), [4, 2])
