@@ -29,8 +29,20 @@ export function testGroups(options: {
     const broker = await startBrokerUnderTest(BROKER_SETTINGS)
     const clients = await options.clients()
     const groups = await Promise.all(clients.map(({ name }) => Group.create(name, broker.address)))
+    // Whoever has failed once would only be waited for again.
+    const failed = new Set<Group>()
     const each = async (work: (group: Group, client: GroupClient) => Promise<void>) => {
-      await Promise.all(groups.map((group, i) => work(group, clients[i] as GroupClient)))
+      await Promise.all(
+        groups.map(async (group, i) => {
+          if (failed.has(group)) return
+          try {
+            await work(group, clients[i] as GroupClient)
+          } catch (error) {
+            failed.add(group)
+            throw error
+          }
+        }),
+      )
     }
     const read = async (group: Group): Promise<void> => {
       await group.write(RECORDS)
