@@ -32,7 +32,7 @@ export function testGroups(options: {
     // Whoever has failed once would only be waited for again.
     const failed = new Set<Group>()
     const each = async (work: (group: Group, client: GroupClient) => Promise<void>) => {
-      await Promise.all(
+      const results = await Promise.allSettled(
         groups.map(async (group, i) => {
           if (failed.has(group)) return
           try {
@@ -43,6 +43,8 @@ export function testGroups(options: {
           }
         }),
       )
+      // Only now, when nobody is in the middle of something: the next part starts after this one.
+      for (const result of results) if (result.status === 'rejected') throw result.reason
     }
     const read = async (group: Group): Promise<void> => {
       await group.write(RECORDS)

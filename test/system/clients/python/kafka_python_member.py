@@ -1,9 +1,5 @@
 """A member of a group by kafka-python: BOOTSTRAP GROUP TOPIC OPTIONS (see ../member.ts)."""
-import faulthandler
-import os
-import sys
-import threading
-import time
+import logging
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer
 from kafka.coordinator.assignors.range import RangePartitionAssignor
@@ -15,40 +11,15 @@ import member
 ASSIGNORS = {'range': RangePartitionAssignor, 'roundrobin': RoundRobinPartitionAssignor}
 
 
-# Every member of these groups gets partitions. kafka-python 3.0.12 was seen to sit there without
-# any, now and then when the machine was slow: whoever runs it as a service has it restarted.
-IDLE_SECONDS = 20
-last_owned = time.monotonic()
-is_owner = False
-
-
 class Listener(ConsumerRebalanceListener):
     def on_partitions_revoked(self, revoked):
-        global is_owner
-        is_owner = False
         member.show('assigned', partitions=[])
 
     def on_partitions_assigned(self, assigned):
-        global is_owner
-        is_owner = len(assigned) > 0
         member.show('assigned', partitions=sorted(one.partition for one in assigned))
 
 
-def watch():
-    """Starts this program anew when it has owned nothing for too long, and says where it stood."""
-    global last_owned
-    while not member.stopping.wait(1):
-        if is_owner:
-            last_owned = time.monotonic()
-        elif time.monotonic() - last_owned > IDLE_SECONDS:
-            faulthandler.dump_traceback(all_threads=True)
-            member.show('error', value='no partitions for %d s: starts anew' % IDLE_SECONDS)
-            os.execv(sys.executable, [sys.executable, '-B', *sys.argv])
-
-
-threading.Thread(target=watch, daemon=True).start()
-
-
+logging.basicConfig(level=logging.WARNING)
 consumer = KafkaConsumer(
     bootstrap_servers=member.bootstrap,
     group_id=member.group,
@@ -59,6 +30,10 @@ consumer = KafkaConsumer(
     partition_assignment_strategy=[ASSIGNORS[member.options['assignor']]],
 )
 consumer.subscribe([member.topic], listener=Listener())
+# Waits for the topic's metadata. A leader that joins without them assigns nothing, and joins again
+# once they are there; when a poll's time is up after that assignment and before the broker's answer
+# to it, kafka-python 3.0.12 forgets the join: no heartbeats, no partitions, for good.
+consumer.partitions_for_topic(member.topic)
 while not member.stopping.is_set():
     batches = consumer.poll(timeout_ms=200)
     for records in batches.values():
