@@ -24,7 +24,11 @@ const CONFIG_PATH = '/config'
 const CONFIG_TYPES = ['topics', 'brokers', 'clients', 'users', 'ips'] as const
 const DEFAULT_ENTITY = '<default>'
 
-/** Nodes that Apache Kafka's brokers and tools expect to be there. */
+/**
+ * Nodes that Apache Kafka's brokers and tools expect to be there. Not the one of producer ids,
+ * although Kafka creates that one too: with no data at all, which the client at hand cannot do,
+ * and Kafka's controller takes data of no length for damage.
+ */
 export const PERSISTENT_PATHS: readonly string[] = [
   CONSUMERS_PATH,
   BROKER_IDS_PATH,
@@ -33,7 +37,6 @@ export const PERSISTENT_PATHS: readonly string[] = [
   DELETE_TOPICS_PATH,
   BROKER_SEQUENCE_PATH,
   ISR_CHANGES_PATH,
-  PRODUCER_ID_BLOCK_PATH,
   LOG_DIR_EVENTS_PATH,
   ...CONFIG_TYPES.map((type) => `${CONFIG_PATH}/${type}`),
 ]

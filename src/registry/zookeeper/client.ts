@@ -30,6 +30,8 @@ export type ClientOperation =
     }
   | { readonly kind: 'set'; readonly path: string; readonly data: string; readonly version: number }
   | { readonly kind: 'delete'; readonly path: string; readonly version: number }
+  /** Answers when the server has caught up with all that was decided before. */
+  | { readonly kind: 'sync'; readonly path: string }
 
 export interface NodeStat {
   readonly version: number

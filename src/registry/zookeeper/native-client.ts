@@ -44,6 +44,7 @@ interface PackageBinding {
   a_get_children(path: string, watch: boolean, done: Done): number
   a_set(path: string, data: string, version: number, done: Done): number
   a_delete_(path: string, version: number, done: Done): number
+  a_sync(path: string, done: Done): number
 }
 
 interface PackageClient {
@@ -252,6 +253,8 @@ function issue(
       )
     case 'delete':
       return binding.a_delete_(path, operation.version, (code) => answer({ code }))
+    case 'sync':
+      return binding.a_sync(path, (code) => answer({ code }))
   }
 }
 

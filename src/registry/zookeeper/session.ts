@@ -251,6 +251,9 @@ export class ZooKeeperSession {
   #connected(client: ZooKeeperClient, server: ServerAddress): void {
     this.#client = client
     this.#sent = 0
+    // This server may be behind the one before: what is read here is to be no older than what was
+    // read or written there. Should it fail, so does the connection.
+    client.submit({ kind: 'sync', path: '/' }, () => undefined)
     this.#options.logger.info(
       {
         server: serverText(server),

@@ -3,7 +3,7 @@ import type { Clock } from '../../util/clock.ts'
 import type { Logger } from '../../util/logger.ts'
 import type { Random } from '../../util/random.ts'
 import type { TimerQueue } from '../../util/timer-queue.ts'
-import type { ClusterRegistry } from '../cluster-registry.ts'
+import { type ClusterRegistry, RegistryError } from '../cluster-registry.ts'
 import { NodeRegistry } from '../node-registry.ts'
 import { PERSISTENT_PATHS } from '../paths.ts'
 import { type ConnectClient, ConnectError } from './client.ts'
@@ -31,6 +31,8 @@ export interface ZooKeeperRegistryOptions {
   readonly logger: Logger
   /** How long one operation waits for a connection, and for its answer. The session time-out. */
   readonly requestTimeoutMs?: number
+  /** For a tool: the chroot must be there, and nothing is created. */
+  readonly isVisitor?: boolean
   /** The real client, unless a test has another. */
   readonly connectClient?: ConnectClient
 }
@@ -76,13 +78,21 @@ export async function openZooKeeperStore(
     ...(file === null ? {} : { closed: () => file.remove() }),
   })
   try {
-    await store.createChroot()
-    await Promise.all(PERSISTENT_PATHS.map((path) => store.create(path, '')))
+    if (options.isVisitor) await checkChroot(store, connectString)
+    else {
+      await store.createChroot()
+      await Promise.all(PERSISTENT_PATHS.map((path) => store.create(path, '')))
+    }
   } catch (error) {
     await store.close()
     throw error
   }
   return store
+}
+
+async function checkChroot(store: ZooKeeperNodeStore, { chroot }: ConnectString): Promise<void> {
+  if ((await store.get('')) !== null) return
+  throw new RegistryError('invalid', `there is no ${chroot} in ZooKeeper`)
 }
 
 /**

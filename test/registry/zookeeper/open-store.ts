@@ -33,11 +33,21 @@ export function optionsFor(
   }
 }
 
-export function openStore(
+const opened = new Set<ZooKeeperNodeStore>()
+
+export async function openStore(
   connect: string,
   options: Partial<ZooKeeperRegistryOptions> = {},
 ): Promise<ZooKeeperNodeStore> {
-  return openZooKeeperStore(optionsFor(connect, options))
+  const store = await openZooKeeperStore(optionsFor(connect, options))
+  opened.add(store)
+  return store
+}
+
+/** Closes what a test that failed has left open: the process would not end otherwise. */
+export async function closeAll(): Promise<void> {
+  for (const store of opened) await store.close()
+  timers.close()
 }
 
 export function openRegistry(

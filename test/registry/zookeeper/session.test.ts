@@ -14,9 +14,9 @@ import type { Logger } from '../../../src/util/logger.ts'
 import { silentLogger } from '../../../src/util/logger.ts'
 import { until } from '../../support/until.ts'
 import { skipWithoutZooKeeper, ZooKeeperEnsemble } from '../../support/zookeeper-ensemble.ts'
-import { endSession, openStore, timers } from './open-store.ts'
+import { closeAll, endSession, openStore } from './open-store.ts'
 
-after(() => timers.close())
+after(closeAll)
 
 const skip = skipWithoutZooKeeper()
 
@@ -135,15 +135,16 @@ describe('a session', { skip }, () => {
     await until('the first value', () => heard.at(-1) === 'none')
     const credentials = await credentialsOf(connect)
     await endSession(server(0), credentials)
-    await until('a new session', () => states.at(-1) === 'connected')
-    assert.deepEqual(states, ['disconnected', 'expired', 'connected'])
+    // The broker may win its session back once before it is ended.
+    await until('a new session', () => states.includes('expired') && states.at(-1) === 'connected')
+    assert.deepEqual(states.slice(-3), ['disconnected', 'expired', 'connected'])
     assert.equal(await store.get('/mine'), null)
     await other.create('/watched', 'seen')
     await other.create('/list/a', '')
     await until('the watches work', () => heard.at(-1) === 'seen' && names === 'a')
     assert.notEqual((await credentialsOf(connect)).id, credentials.id)
-    assert.deepEqual(messages, [
-      'connected to ZooKeeper',
+    assert.equal(messages[0], 'connected to ZooKeeper')
+    assert.deepEqual(messages.slice(-3), [
       'the connection to ZooKeeper is lost',
       'the ZooKeeper session has expired',
       'connected to ZooKeeper',
@@ -170,14 +171,14 @@ describe('a session', { skip }, () => {
     })()
     await until('some writes', () => outcomes.length > 20)
     await endSession(server(1), await credentialsOf(connect))
-    await until('a new session', () => states.at(-1) === 'connected')
+    await until('a new session', () => states.includes('expired') && states.at(-1) === 'connected')
     const done = outcomes.length
     await until('writes in the new session', () => outcomes.length > done + 5)
     isOver = true
     await writing
     const failed = outcomes.filter((outcome) => outcome !== 'true')
-    assert.equal(failed.length, 1, failed.join())
-    assert.match(failed[0] as string, /^(uncertain|unavailable)$/)
+    assert.ok(failed.length > 0)
+    for (const outcome of failed) assert.match(outcome, /^(uncertain|unavailable)$/)
     await store.close()
   })
 
