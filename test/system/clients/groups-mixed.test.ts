@@ -79,7 +79,8 @@ test('static members restart, and the others do not notice', async (t) => {
   if (skipWithout(t, 'python', JAVA)) return
   await using broker = await startBrokerUnderTest(BROKER_SETTINGS)
   const java = await compileJavaMember(JAVA, 'duration/Poll')
-  const group = await Group.create('static', broker.address)
+  // Longer than a JVM needs to start on the busiest machine.
+  const group = await Group.create('static', broker.address, { sessionTimeoutMs: 60_000 })
   try {
     const first = group.start('java', java.command, 'one')
     const second = group.start('librdkafka', memberCommands['confluent-kafka'], 'two')
