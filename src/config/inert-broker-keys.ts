@@ -6,19 +6,18 @@ const INERT_KEYS = `
 alter.config.policy.class.name alter.log.dirs.replication.quota.window.num
 alter.log.dirs.replication.quota.window.size.seconds
 authorizer.class.name
-auto.include.jmx.reporter auto.leader.rebalance.enable
+auto.include.jmx.reporter
 background.threads
-broker.heartbeat.interval.ms broker.id.generation.enable broker.session.timeout.ms
+broker.heartbeat.interval.ms broker.session.timeout.ms
 client.quota.callback.class
 connection.failed.authentication.delay.ms
 connections.max.reauth.ms
 control.plane.listener.name
-controlled.shutdown.enable controlled.shutdown.max.retries controlled.shutdown.retry.backoff.ms
 controller.listener.names controller.quorum.append.linger.ms controller.quorum.bootstrap.servers
 controller.quorum.election.backoff.max.ms controller.quorum.election.timeout.ms
 controller.quorum.fetch.timeout.ms controller.quorum.request.timeout.ms
 controller.quorum.retry.backoff.ms controller.quorum.voters controller.quota.window.num
-controller.quota.window.size.seconds controller.socket.timeout.ms
+controller.quota.window.size.seconds
 create.topic.policy.class.name
 delegation.token.expiry.check.interval.ms delegation.token.expiry.time.ms
 delegation.token.master.key delegation.token.max.lifetime.ms delegation.token.secret.key
@@ -39,9 +38,8 @@ group.share.min.heartbeat.interval.ms group.share.min.record.lock.duration.ms
 group.share.min.session.timeout.ms group.share.partition.max.record.locks
 group.share.record.lock.duration.ms group.share.session.timeout.ms
 initial.broker.registration.timeout.ms
-inter.broker.listener.name inter.broker.protocol.version
+inter.broker.protocol.version
 kafka.metrics.polling.interval.secs kafka.metrics.reporters
-leader.imbalance.check.interval.seconds leader.imbalance.per.broker.percentage
 log.dir.failure.timeout.ms log.initial.task.delay.ms log.local.retention.bytes
 log.local.retention.ms log.message.format.version
 max.connection.creation.rate
@@ -52,9 +50,8 @@ metadata.max.retention.ms
 metric.reporters
 metrics.num.samples metrics.recording.level metrics.sample.window.ms
 num.io.threads num.network.threads num.recovery.threads.per.data.dir
-num.replica.alter.log.dirs.threads num.replica.fetchers
+num.replica.alter.log.dirs.threads
 offsets.commit.required.acks offsets.commit.timeout.ms
-
 password.encoder.cipher.algorithm password.encoder.iterations password.encoder.key.length
 password.encoder.keyfactory.algorithm password.encoder.old.secret password.encoder.secret
 principal.builder.class
@@ -75,13 +72,10 @@ remote.log.metadata.manager.impl.prefix remote.log.metadata.manager.listener.nam
 remote.log.reader.max.pending.tasks remote.log.reader.threads
 remote.log.storage.manager.class.name remote.log.storage.manager.class.path
 remote.log.storage.manager.impl.prefix remote.log.storage.system.enable
-replica.fetch.backoff.ms replica.fetch.max.bytes replica.fetch.min.bytes
-replica.fetch.response.max.bytes replica.fetch.wait.max.ms
-replica.high.watermark.checkpoint.interval.ms replica.lag.max.messages replica.lag.time.max.ms
-replica.selector.class replica.socket.receive.buffer.bytes replica.socket.timeout.ms
+replica.lag.max.messages
+replica.socket.receive.buffer.bytes
 replication.quota.window.num replication.quota.window.size.seconds
 request.timeout.ms
-reserved.broker.max.id
 sasl.client.callback.handler.class sasl.enabled.mechanisms sasl.jaas.config
 sasl.kerberos.kinit.cmd sasl.kerberos.min.time.before.relogin
 sasl.kerberos.principal.to.local.rules sasl.kerberos.service.name

@@ -3,6 +3,7 @@ import type { TopicConfig } from '../config/topic-config.ts'
 import type { LogSettings } from '../native/addon.ts'
 import { published } from '../shard/published.ts'
 import type { Shard } from '../shard/shard.ts'
+import type { PartitionLeader } from './partition-leader.ts'
 
 /** Handle of a log that is not open. */
 export const NO_LOG = 0
@@ -13,6 +14,10 @@ export class Partition {
   readonly partition: number
   readonly shard: Shard
   leaderEpoch: number
+  /** The broker that leads; −1 if there is none that this broker was told of. */
+  leaderId = -1
+  /** Not null while this broker leads. */
+  leader: PartitionLeader | null = null
   config: TopicConfig
   settings: LogSettings
   /** NO_LOG while its shard restarts or its disk failed. */
@@ -35,6 +40,11 @@ export class Partition {
     this.leaderEpoch = options.leaderEpoch
     this.config = options.config
     this.settings = options.settings
+  }
+
+  /** Whether this broker leads the partition. */
+  get isLeader(): boolean {
+    return this.leader !== null
   }
 
   get isOnline(): boolean {
