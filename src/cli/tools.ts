@@ -205,6 +205,21 @@ export const TOOLS: readonly ToolEntry[] = [
     async () => (await import('./kafka-server-stop.ts')).kafkaServerStop,
   ),
   entry(
+    'zookeeper-server-start',
+    'zookeeper-start',
+    'cluster',
+    'Starts an Apache ZooKeeper server, in the background with -daemon.',
+    async () => (await import('./zookeeper-server-start.ts')).zookeeperServerStart,
+    ['org.apache.zookeeper.server.quorum.QuorumPeerMain'],
+  ),
+  entry(
+    'zookeeper-server-stop',
+    'zookeeper-stop',
+    'cluster',
+    'Stops the ZooKeeper servers of this machine.',
+    async () => (await import('./zookeeper-server-stop.ts')).zookeeperServerStop,
+  ),
+  entry(
     'kafka-run-class',
     'run-class',
     '0.8',
