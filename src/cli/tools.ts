@@ -171,6 +171,15 @@ export const TOOLS: readonly ToolEntry[] = [
     ['kafka.admin.CreateTopicCommand'],
   ),
   entry(
+    'kafka-preferred-replica-election',
+    'preferred-replica-election',
+    '0.8',
+    'Has the preferred replicas lead again, as Kafka 0.8 did.',
+    async () =>
+      (await import('./kafka-preferred-replica-election.ts')).kafkaPreferredReplicaElection,
+    ['kafka.admin.PreferredReplicaLeaderElectionCommand'],
+  ),
+  entry(
     'kafka-configs',
     'configs',
     'cluster',

@@ -62,7 +62,7 @@ function checkName(name: string): void {
 }
 
 /** Throws ToolError for a config that there is not, or that cannot have this value. */
-function checkConfigs(configs: ReadonlyMap<string, string>): void {
+export function checkTopicConfigs(configs: ReadonlyMap<string, string>): void {
   const known = Object.values(topicConfig).map(({ key }) => key as string)
   const unknown = [...configs.keys()].find((name) => !known.includes(name))
   if (unknown !== undefined) {
@@ -101,7 +101,7 @@ export async function createTopic(
 ): Promise<boolean> {
   const { name, configs, layout } = request
   checkName(name)
-  checkConfigs(configs)
+  checkTopicConfigs(configs)
   const exists = (): boolean => {
     if (request.ifNotExists) return false
     throw new ToolError(`Topic "${name}" already exists.`)
@@ -166,10 +166,10 @@ export async function alter(
   changes: TopicChanges,
   io: ToolIo,
 ): Promise<void> {
-  checkConfigs(changes.added)
+  checkTopicConfigs(changes.added)
   for (const name of await topicsThere(registry, which.topic, which.ifExists)) {
     if (changes.added.size > 0 || changes.deleted.length > 0) {
-      await changeConfig(registry, name, changes)
+      await changeTopicConfigs(registry, name, changes)
       io.print(`Updated config for topic "${name}".`)
     }
     if (changes.partitions === undefined) continue
@@ -186,10 +186,10 @@ export async function alter(
 }
 
 /** Writes the whole config and has the brokers read it; repeats it when another writer was faster. */
-async function changeConfig(
+export async function changeTopicConfigs(
   registry: ClusterRegistry,
   name: string,
-  { added, deleted }: TopicChanges,
+  { added, deleted }: Pick<TopicChanges, 'added' | 'deleted'>,
 ): Promise<void> {
   const entity = { type: 'topics', name } as const
   for (;;) {
@@ -338,7 +338,7 @@ export async function describe(
   }
   for (const { topic, configs, rows } of found) {
     if (which.report === undefined) {
-      const texts = [...configs].map(([key, value]) => `${key}=${value}`)
+      const texts = [...configs].map(([key, value]) => `${key}=${value}`).sort()
       io.print(
         `Topic:${topic.name}\tPartitionCount:${topic.partitions.length}` +
           `\tReplicationFactor:${topic.partitions[0]?.length ?? 0}\tConfigs:${texts.join(',')}`,
