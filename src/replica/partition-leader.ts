@@ -61,7 +61,14 @@ export interface PartitionLeaderOptions {
   readonly nowMs: () => number
 }
 
-interface Follower {
+/** What a follower has told, and how long ago it had everything. */
+export interface FollowerPosition {
+  readonly logEnd: number
+  readonly logStart: number
+  readonly caughtUpMs: number
+}
+
+interface Follower extends FollowerPosition {
   /** −1 until its first fetch. */
   logEnd: number
   logStart: number
@@ -132,6 +139,11 @@ export class PartitionLeader {
 
   followerLogEnd(brokerId: number): number {
     return this.#followers.get(brokerId)?.logEnd ?? -1
+  }
+
+  /** Undefined for a broker that is no follower. */
+  follower(brokerId: number): FollowerPosition | undefined {
+    return this.#followers.get(brokerId)
   }
 
   /** Another state of the same leadership: replicas or the ISR were changed by the controller. */

@@ -43,6 +43,9 @@ import { FetchHandler } from './handlers/fetch.ts'
 import { createListOffsetsHandler } from './handlers/list-offsets.ts'
 import { createOffsetForLeaderEpochHandler } from './handlers/offset-for-leader-epoch.ts'
 import { ProduceHandler } from './handlers/produce.ts'
+import { ReplicaFetchHandler } from './handlers/replica-fetch.ts'
+import { LeaderHints } from './leader-hints.ts'
+import { RackAwareReplicaSelector } from './replica-selector.ts'
 import { RequestDispatcher, serve, serveFrames } from './request-dispatcher.ts'
 import { Responder } from './responder.ts'
 
@@ -174,11 +177,35 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
     logger,
   }
   const produce = new ProduceHandler({ responder, replicas, clock, brokerId })
+  const leaders = new LeaderHints({ metadata, brokerId })
+  const epochOf = (id: number): number => metadata.broker(id)?.brokerEpoch ?? -1
+  const hasReplicaSelector = loaded.config.replicaSelectorClass !== null
+  const replicaFetch = new ReplicaFetchHandler({
+    responder,
+    replicas,
+    metadata,
+    purgatory: options.purgatory,
+    leaders,
+    timers: options.timers,
+    clock,
+    random: options.random,
+    fetchMaxBytes: loaded.config.fetchMaxBytes,
+    epochOf,
+    highWatermarkDelayMs: hasReplicaSelector ? 1 : 20,
+  })
   const fetch = new FetchHandler({
     responder,
     replicas,
     metadata,
     purgatory: options.purgatory,
+    replicaFetch,
+    leaders,
+    replicaSelector: hasReplicaSelector
+      ? new RackAwareReplicaSelector({ metadata, brokerId })
+      : null,
+    brokerId,
+    epochOf,
+    isBrokerAddress: () => false,
     sessions: new FetchSessionCache({
       slots: loaded.config.maxIncrementalFetchSessionCacheSlots,
       clock,
