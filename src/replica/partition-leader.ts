@@ -89,7 +89,7 @@ export class PartitionLeader {
   readonly #options: PartitionLeaderOptions
   readonly #followers = new Map<number, Follower>()
   /** Log end when this leadership began. */
-  readonly #epochStart: number
+  readonly epochStart: number
   /** Proposed, and not decided. */
   #pending: readonly number[] | null = null
   #isClosed = false
@@ -104,7 +104,7 @@ export class PartitionLeader {
     this.partitionEpoch = state.partitionEpoch
     this.replicas = state.replicas
     this.isr = state.isr
-    this.#epochStart = log.logEnd
+    this.epochStart = log.logEnd
     this.#addFollowers()
     this.#post()
   }
@@ -253,7 +253,7 @@ export class PartitionLeader {
     if (this.#pending !== null || this.isr.includes(brokerId)) return
     const { log, brokerEpoch } = this.#options
     // Up to the epoch start: the high watermark of a new leader may be behind what was committed.
-    if (follower.logEnd < Math.max(log.highWatermark, this.#epochStart)) return
+    if (follower.logEnd < Math.max(log.highWatermark, this.epochStart)) return
     const epoch = brokerEpoch(brokerId)
     if (epoch < 0 || epoch !== follower.brokerEpoch) return
     this.#propose([...this.isr, brokerId])

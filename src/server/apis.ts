@@ -176,10 +176,11 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
     timers: options.timers,
     logger,
   }
-  const produce = new ProduceHandler({ responder, replicas, clock, brokerId })
   const leaders = new LeaderHints({ metadata, brokerId })
   const epochOf = (id: number): number => metadata.broker(id)?.brokerEpoch ?? -1
   const hasReplicaSelector = loaded.config.replicaSelectorClass !== null
+  const isBrokerAddress = (): boolean => false
+  const produce = new ProduceHandler({ responder, replicas, metadata, leaders, clock, brokerId })
   const replicaFetch = new ReplicaFetchHandler({
     responder,
     replicas,
@@ -205,7 +206,7 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
       : null,
     brokerId,
     epochOf,
-    isBrokerAddress: () => false,
+    isBrokerAddress,
     sessions: new FetchSessionCache({
       slots: loaded.config.maxIncrementalFetchSessionCacheSlots,
       clock,
@@ -219,9 +220,17 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
   const apis = createApiTable(responder, services, [
     serveFrames(Produce, (frame) => produce.handle(frame)),
     serveFrames(Fetch, (frame) => fetch.handle(frame)),
-    serve(responder, ListOffsets, createListOffsetsHandler({ replicas })),
-    serve(responder, OffsetForLeaderEpoch, createOffsetForLeaderEpochHandler({ replicas })),
-    serve(responder, DeleteRecords, createDeleteRecordsHandler({ replicas })),
+    serve(
+      responder,
+      ListOffsets,
+      createListOffsetsHandler({ replicas, metadata, isBrokerAddress }),
+    ),
+    serve(
+      responder,
+      OffsetForLeaderEpoch,
+      createOffsetForLeaderEpochHandler({ replicas, metadata }),
+    ),
+    serve(responder, DeleteRecords, createDeleteRecordsHandler({ replicas, metadata })),
     serve(
       responder,
       DescribeLogDirs,

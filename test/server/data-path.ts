@@ -136,14 +136,25 @@ export class DataPath {
       conversions: new ConversionPool(),
       logger: silentLogger,
     })
-    const produce = new ProduceHandler({ responder, replicas, clock, brokerId: OWN_ID })
+    const produce = new ProduceHandler({
+      ...{ responder, replicas, metadata, leaders, clock },
+      brokerId: OWN_ID,
+    })
     const dispatcher = new RequestDispatcher(
       [
         serveFrames(Produce, (frame) => produce.handle(frame)),
         serveFrames(Fetch, (frame) => fetch.handle(frame)),
-        serve(responder, ListOffsets, createListOffsetsHandler({ replicas })),
-        serve(responder, OffsetForLeaderEpoch, createOffsetForLeaderEpochHandler({ replicas })),
-        serve(responder, DeleteRecords, createDeleteRecordsHandler({ replicas })),
+        serve(
+          responder,
+          ListOffsets,
+          createListOffsetsHandler({ replicas, metadata, isBrokerAddress }),
+        ),
+        serve(
+          responder,
+          OffsetForLeaderEpoch,
+          createOffsetForLeaderEpochHandler({ replicas, metadata }),
+        ),
+        serve(responder, DeleteRecords, createDeleteRecordsHandler({ replicas, metadata })),
       ],
       () => undefined,
     )
