@@ -1192,12 +1192,11 @@ Napi::Value OffsetForTimestamp(const Napi::CallbackInfo& info) {
   return result;
 }
 
-/// epochEndOffset(log, epoch): [epoch, end offset]; epoch -1 asks for the latest one.
+/// epochEndOffset(log, epoch): [epoch, end offset]. Any thread.
 Napi::Value EpochEndOffset(const Napi::CallbackInfo& info) {
   const std::shared_ptr<ShardLog> log = log_of(info);
   LeaderEpochCache::EndOffset end;
-  if (log) end = log->log->leader_epochs().end_offset(static_cast<int32_t>(integer(info[1])),
-                                                      log->log->log_end());
+  if (log) end = log->log->epoch_end(static_cast<int32_t>(integer(info[1])));
   Napi::Array result = Napi::Array::New(info.Env(), 2);
   result.Set(0u, end.epoch);
   result.Set(1u, static_cast<double>(end.offset));
