@@ -1,0 +1,1 @@
+export type { NewTopic, ChangeOptions, CreateOutcome, TopicOutcome, MorePartitions } from './topic-manager.ts'
