@@ -1,1 +1,0 @@
-export type { NewTopic, ChangeOptions, CreateOutcome, TopicOutcome, MorePartitions } from './topic-manager.ts'
