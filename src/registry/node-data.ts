@@ -201,7 +201,10 @@ export function decodePartitionState(path: string, data: string): PartitionState
 function decodeRejoined(path: string, value: unknown): Map<number, number> {
   const epochs = new Map<number, number>()
   for (const [brokerId, epoch] of Object.entries(asObject(path, 'rejoined', value))) {
-    epochs.set(asInteger(path, 'a broker in rejoined', brokerId), asInteger(path, 'rejoined', epoch))
+    epochs.set(
+      asInteger(path, 'a broker in rejoined', brokerId),
+      asInteger(path, 'rejoined', epoch),
+    )
   }
   return epochs
 }
