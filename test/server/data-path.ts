@@ -87,9 +87,9 @@ export class DataPath {
   minInSyncReplicas = 1
   readonly replicas: ReplicaManager
   readonly replicaFetch: ReplicaFetchHandler
+  readonly purgatory: FetchPurgatory
   readonly #port: number
   readonly #t: TestContext
-  readonly #purgatory: FetchPurgatory
   readonly #internal: InternalConnection
 
   private constructor(
@@ -107,7 +107,7 @@ export class DataPath {
     const { transport, replicas, purgatory, timers } = parts
     this.#t = t
     this.#port = parts.port
-    this.#purgatory = purgatory
+    this.purgatory = purgatory
     this.replicas = replicas
     this.#internal = transport.openInternal()
     const { metadata } = this
@@ -316,7 +316,28 @@ export class DataPath {
       nowMs: () => systemClock.monotonicMs(),
     })
     this.#announce(partition, OWN_ID)
-    this.#purgatory.expire(partition.row)
+    this.purgatory.expire(partition.row)
+  }
+
+  /** What this broker hosts without leading it; the controller has not told of it yet. */
+  forget(topic: string): void {
+    this.metadata.removeTopic(topic)
+  }
+
+  /** A topic that is on other brokers only. */
+  elsewhere(name: string, leader = 2): void {
+    this.metadata.putTopic({
+      name,
+      topicId: topicIdOf(name),
+      isInternal: false,
+      configs: new Map(),
+      partitions: [
+        {
+          ...{ topic: name, partition: 0, leader, leaderEpoch: 7, partitionEpoch: 0 },
+          ...{ controllerEpoch: 1, replicas: [2, 3], isr: [2, 3], offlineReplicas: [] },
+        },
+      ],
+    })
   }
 
   /** Another broker leads from now on. */
@@ -327,7 +348,7 @@ export class DataPath {
     partition.leaderEpoch = leaderEpoch
     follow(partition.log, leaderEpoch)
     this.#announce(partition, leaderId)
-    this.#purgatory.expire(partition.row)
+    this.purgatory.expire(partition.row)
   }
 
   #announce(partition: Partition, leader: number): void {

@@ -131,12 +131,6 @@ class ReplicaSession {
     this.replicaId = options.replicaId
     this.replicaEpoch = options.replicaEpoch
   }
-
-  get size(): number {
-    let size = 0
-    for (const positions of this.topics.values()) size += positions.size
-    return size
-  }
 }
 
 /** Who wants to know when a published row moves. */
@@ -170,6 +164,13 @@ export class ReplicaFetchHandler {
 
   get sessionCount(): number {
     return this.#sessions.size
+  }
+
+  /** Fetches that wait. */
+  get parkedCount(): number {
+    let count = 0
+    for (const { parked } of this.#sessions.values()) if (parked !== null) count += 1
+    return count
   }
 
   /** How often a partition was looked at. */
@@ -502,6 +503,9 @@ export class ReplicaFetchHandler {
     position.toldLogStart = isGood ? answer.logStartOffset : -1
     if (bytesOf(answer) > 0) {
       position.sentIn = session.answers
+      // Others come before it next time.
+      session.dirty.delete(position)
+      session.dirty.add(position)
     } else if (isGood && answer.divergingEpoch === undefined && !this.#hasMore(position)) {
       session.dirty.delete(position)
     }
