@@ -12,6 +12,7 @@ import { openEmbeddedRegistry } from './registry/embedded/embedded-registry.ts'
 import { openZooKeeperRegistry } from './registry/zookeeper/zookeeper-registry.ts'
 import { FetchPurgatory } from './replica/delayed-fetch.ts'
 import { createInternalLog } from './replica/internal-log.ts'
+import { LogManager } from './replica/log-manager.ts'
 import { ReplicaManager } from './replica/replica-manager.ts'
 import { type Apis, createApis } from './server/apis.ts'
 import { ConversionPool } from './shard/conversion-pool.ts'
@@ -49,6 +50,7 @@ export class Broker {
   #directory: DataDirectory | null = null
   #registry: ClusterRegistry | null = null
   #transport: Transport | null = null
+  #logs: LogManager | null = null
   #replicas: ReplicaManager | null = null
   #purgatory: FetchPurgatory | null = null
   #apis: Apis | null = null
@@ -129,7 +131,7 @@ export class Broker {
     this.#transport = transport
     const purgatory = new FetchPurgatory(this.#timers)
     this.#purgatory = purgatory
-    const replicas = new ReplicaManager({
+    const logs = new LogManager({
       directory,
       clock,
       random,
@@ -138,6 +140,7 @@ export class Broker {
       producerExpirationMs: config.producerIdExpirationMs,
       retentionCheckIntervalMs: config.logRetentionCheckIntervalMs,
       recoveryPointIntervalMs: config.logFlushOffsetCheckpointIntervalMs,
+      highWatermarkIntervalMs: config.replicaHighWatermarkCheckpointIntervalMs,
       cleaner: {
         threads: config.logCleanerEnable ? config.logCleanerThreads : 0,
         mapBytes: config.logCleanerDedupeBufferSize,
@@ -148,19 +151,16 @@ export class Broker {
         decompressionMaxBytes: config.decompressionMaxBytes,
       },
       cleanerBackoffMs: config.logCleanerBackoffMs,
-      partitionGone: (partition) => {
-        if (partition.row >= 0) purgatory.expire(partition.row)
-      },
     })
-    this.#replicas = replicas
+    this.#logs = logs
 
     const [registry, , cleanShutdown, checkpoints] = await Promise.all([
       this.#openRegistry(directory, meta.brokerId),
-      this.#startShards(transport.id, replicas),
+      this.#startShards(transport.id, logs),
       directory.takeCleanShutdownMark(),
       directory.readCheckpoints(),
     ])
-    replicas.attachShards(this.#shards)
+    logs.attachShards(this.#shards)
     const brokerId = await this.#brokerId(meta.brokerId)
     const clusterId = await registry.ensureClusterId(
       meta.clusterId ?? random.bytes(16).toString('base64url'),
@@ -175,6 +175,39 @@ export class Broker {
       await directory.writeMeta(brokerId, clusterId)
     }
 
+    const replicas = new ReplicaManager({
+      brokerId,
+      clusterId,
+      brokerEpoch: () => -1,
+      epochOf: () => -1,
+      addressOf: () => undefined,
+      openLink: () => Promise.reject(new Error('there is no other broker')),
+      controller: {
+        alterPartition: () => Promise.reject(new Error('there is no other broker')),
+      },
+      topicConfig: () => {
+        throw new Error('nobody else controls this broker')
+      },
+      lost: () => undefined,
+      roleChanged: (partition) => {
+        if (partition.row >= 0) purgatory.expire(partition.row)
+      },
+      logDirFailed: () => undefined,
+      logs,
+      settings: {
+        lagTimeMaxMs: config.replicaLagTimeMaxMs,
+        fetchMinBytes: config.replicaFetchMinBytes,
+        fetchWaitMaxMs: config.replicaFetchWaitMaxMs,
+        fetchMaxBytes: config.replicaFetchMaxBytes,
+        fetchResponseMaxBytes: config.replicaFetchResponseMaxBytes,
+        fetchBackoffMs: config.replicaFetchBackoffMs,
+        fetchersPerLeader: config.numReplicaFetchers,
+      },
+      clock,
+      timers: this.#timers,
+      logger: logger.child({ room: 'replica' }),
+    })
+    this.#replicas = replicas
     const metadata = new MetadataCache({ clusterId })
     const apis = await createApis({
       loaded,
@@ -199,7 +232,7 @@ export class Broker {
       handle: (frame) => apis.handle(frame),
       result: (connection, sequence, version) => apis.produceResult(connection, sequence, version),
       advanced: (row) => purgatory.advanced(row),
-      storageError: (row, errno) => replicas.storageError(row, errno),
+      storageError: (row, errno) => logs.storageError(row, errno),
     })
     const endpoints = new Map<string, { host: string; port: number }>()
     for (const [i, { name, host, port }] of loaded.listeners.entries()) {
@@ -212,7 +245,7 @@ export class Broker {
       })
     }
     await apis.register(endpoints)
-    replicas.startUpkeep()
+    logs.startUpkeep()
   }
 
   async #openRegistry(
@@ -265,7 +298,7 @@ export class Broker {
     return (this.#registry as ClusterRegistry).createBrokerId(RESERVED_BROKER_ID_MAX)
   }
 
-  async #startShards(transport: number, replicas: ReplicaManager): Promise<void> {
+  async #startShards(transport: number, logs: LogManager): Promise<void> {
     const { config } = this.#options.config
     const cores = availableParallelism()
     const chosen = cores <= CORES_WITHOUT_SHARDS ? 0 : Math.min(SHARDS_MAX, cores - 1)
@@ -278,7 +311,7 @@ export class Broker {
           threaded: threads > 0,
           decompressionMaxBytes: config.decompressionMaxBytes,
           logger,
-          restarted: () => replicas.shardRestarted(shard),
+          restarted: () => logs.shardRestarted(shard),
         })
         return shard
       }),
@@ -315,7 +348,8 @@ export class Broker {
       await stopped
     }
     try {
-      await this.#replicas?.close()
+      this.#replicas?.close()
+      await this.#logs?.close()
     } finally {
       await this.#close()
     }

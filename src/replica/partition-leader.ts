@@ -158,6 +158,13 @@ export class PartitionLeader {
     this.#advance()
   }
 
+  /** The log was closed for a while: it is to be told again. */
+  reopened(): void {
+    this.#posted = { followers: -1, inSync: -1, required: -1 }
+    this.#post()
+    this.#advance()
+  }
+
   /** What the topic asks for may have changed. */
   reconfigured(): void {
     this.#post()
