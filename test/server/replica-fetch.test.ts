@@ -201,10 +201,10 @@ test('what is wrong with a partition is answered at once, and again until it is 
   const path = await DataPath.start(t)
   await path.open('t', { partitions: 2 })
   path.elsewhere('elsewhere')
-  await path.open('gone', {})
-  path.forget('gone')
+  await path.open('known', {})
+  path.forget('known')
   const wrong: [ReplicaFetch, number][] = [
-    [{ topic: 'gone', partitions: [position(0)] }, ErrorCode.UNKNOWN_TOPIC_ID],
+    [{ topic: 'unknown', partitions: [position(0)] }, ErrorCode.UNKNOWN_TOPIC_ID],
     [{ partitions: [position(0, { partition: 7 })] }, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION],
     [{ topic: 'elsewhere', partitions: [position(0)] }, ErrorCode.NOT_LEADER_OR_FOLLOWER],
     [{ partitions: [position(9, { currentLeaderEpoch: 0 })] }, ErrorCode.FENCED_LEADER_EPOCH],
@@ -223,6 +223,9 @@ test('what is wrong with a partition is answered at once, and again until it is 
     assert.equal(only(again).highWatermark, -1)
     client.close()
   }
+  // Leaders know of their leadership before they know of the topic.
+  const early = await ask(await path.connect(), { topic: 'known', partitions: [position(0)] })
+  assert.equal(only(early).errorCode, 0)
   const { next } = await sessionOf(path, [position(0, { currentLeaderEpoch: 0 })])
   const fenced = await next()
   assert.deepEqual(only(fenced).currentLeader, { leaderId: 1, leaderEpoch: 1 })
@@ -239,7 +242,7 @@ test('logs that parted are told where (KIP-595), and count for nothing before', 
   const [partition] = await path.open('t', { role: { leaderEpoch: 1 } })
   assert.ok(partition)
   for (const value of ['a', 'b', 'c']) await path.append(partition, value)
-  path.lead(partition, { leaderEpoch: 4 })
+  await path.lead(partition, { leaderEpoch: 4 })
   await path.append(partition, 'd')
   const at = (fetchOffset: number, lastFetchedEpoch: number) =>
     position(fetchOffset, { currentLeaderEpoch: 4, lastFetchedEpoch })
@@ -279,13 +282,13 @@ test('another role answers the parked fetch at once', async (t) => {
   const { next } = await sessionOf(path, both)
   const parked = next()
   await until('it to be parked', () => path.replicaFetch.parkedCount === 1)
-  path.follow(second, 3, 2)
+  await path.follow(second, 3, 2)
   const answer = await parked
   assert.deepEqual(told(answer), [[1, ErrorCode.FENCED_LEADER_EPOCH, false]])
   assert.deepEqual(only(answer).currentLeader, { leaderId: 3, leaderEpoch: 2 })
   const left = next({ forgotten: [1] })
   await until('it to be parked', () => path.replicaFetch.parkedCount === 1)
-  path.lead(first, { leaderEpoch: 2 })
+  await path.lead(first, { leaderEpoch: 2 })
   assert.deepEqual(told(await left), [[0, ErrorCode.FENCED_LEADER_EPOCH, false]])
   const anew = next({ partitions: [position(0, { currentLeaderEpoch: 2 })] })
   await path.append(first, 'a')
