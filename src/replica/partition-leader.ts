@@ -149,10 +149,11 @@ export class PartitionLeader {
   /** Another state of the same leadership: replicas or the ISR were changed by the controller. */
   update(state: LeadershipState): void {
     if (state.partitionEpoch < this.partitionEpoch) return
+    // What was proposed for the state before can be stored no more; for this one it still can.
+    if (state.partitionEpoch > this.partitionEpoch) this.#pending = null
     this.partitionEpoch = state.partitionEpoch
     this.replicas = state.replicas
     this.isr = state.isr
-    this.#pending = null
     this.#addFollowers()
     this.#post()
     this.#advance()
