@@ -229,7 +229,7 @@ export interface Addon {
     timestamp: number,
     limitOffset: number,
   ): [number, boolean, number, number, number, Buffer | null]
-  /** [epoch, end offset] */
+  /** [epoch, end offset], as OffsetForLeaderEpoch answers. Any thread. */
   epochEndOffset(log: number, epoch: number): [number, number]
   epochOfOffset(log: number, offset: number): number
   flushLog(log: number, done: (errno: number) => void): boolean

@@ -64,7 +64,14 @@ export interface PartitionLeaderOptions {
   readonly nowMs: () => number
 }
 
-interface Follower {
+/** What a follower has told, and how long ago it had everything. */
+export interface FollowerPosition {
+  readonly logEnd: number
+  readonly logStart: number
+  readonly caughtUpMs: number
+}
+
+interface Follower extends FollowerPosition {
   /** −1 until its first fetch. */
   logEnd: number
   logStart: number
@@ -85,7 +92,7 @@ export class PartitionLeader {
   readonly #options: PartitionLeaderOptions
   readonly #followers = new Map<number, Follower>()
   /** Log end when this leadership began. */
-  readonly #epochStart: number
+  readonly epochStart: number
   /** Proposed, and not decided. */
   #pending: readonly number[] | null = null
   #quietUntilMs = Number.NEGATIVE_INFINITY
@@ -101,7 +108,7 @@ export class PartitionLeader {
     this.partitionEpoch = state.partitionEpoch
     this.replicas = state.replicas
     this.isr = state.isr
-    this.#epochStart = log.logEnd
+    this.epochStart = log.logEnd
     this.#addFollowers()
     this.#post()
   }
@@ -136,6 +143,11 @@ export class PartitionLeader {
 
   followerLogEnd(brokerId: number): number {
     return this.#followers.get(brokerId)?.logEnd ?? -1
+  }
+
+  /** Undefined for a broker that is no follower. */
+  follower(brokerId: number): FollowerPosition | undefined {
+    return this.#followers.get(brokerId)
   }
 
   /** Another state of the same leadership: replicas or the ISR were changed by the controller. */
@@ -254,7 +266,7 @@ export class PartitionLeader {
     if (this.#pending !== null || this.isr.includes(brokerId)) return
     const { log, brokerEpoch } = this.#options
     // Up to the epoch start: the high watermark of a new leader may be behind what was committed.
-    if (follower.logEnd < Math.max(log.highWatermark, this.#epochStart)) return
+    if (follower.logEnd < Math.max(log.highWatermark, this.epochStart)) return
     const epoch = brokerEpoch(brokerId)
     if (epoch < 0 || epoch !== follower.brokerEpoch) return
     if (this.#options.nowMs() < this.#quietUntilMs) return

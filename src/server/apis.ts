@@ -43,6 +43,9 @@ import { FetchHandler } from './handlers/fetch.ts'
 import { createListOffsetsHandler } from './handlers/list-offsets.ts'
 import { createOffsetForLeaderEpochHandler } from './handlers/offset-for-leader-epoch.ts'
 import { ProduceHandler } from './handlers/produce.ts'
+import { ReplicaFetchHandler } from './handlers/replica-fetch.ts'
+import { LeaderHints } from './leader-hints.ts'
+import { RackAwareReplicaSelector } from './replica-selector.ts'
 import { RequestDispatcher, serve, serveFrames } from './request-dispatcher.ts'
 import { Responder } from './responder.ts'
 
@@ -173,12 +176,37 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
     timers: options.timers,
     logger,
   }
-  const produce = new ProduceHandler({ responder, replicas, clock, brokerId })
+  const leaders = new LeaderHints({ metadata, brokerId })
+  const epochOf = (id: number): number => metadata.broker(id)?.brokerEpoch ?? -1
+  const hasReplicaSelector = loaded.config.replicaSelectorClass !== null
+  const isBrokerAddress = (): boolean => false
+  const produce = new ProduceHandler({ responder, replicas, metadata, leaders, clock, brokerId })
+  const replicaFetch = new ReplicaFetchHandler({
+    responder,
+    replicas,
+    metadata,
+    purgatory: options.purgatory,
+    leaders,
+    timers: options.timers,
+    clock,
+    random: options.random,
+    fetchMaxBytes: loaded.config.fetchMaxBytes,
+    epochOf,
+    highWatermarkDelayMs: hasReplicaSelector ? 1 : 20,
+  })
   const fetch = new FetchHandler({
     responder,
     replicas,
     metadata,
     purgatory: options.purgatory,
+    replicaFetch,
+    leaders,
+    replicaSelector: hasReplicaSelector
+      ? new RackAwareReplicaSelector({ metadata, brokerId })
+      : null,
+    brokerId,
+    epochOf,
+    isBrokerAddress,
     sessions: new FetchSessionCache({
       slots: loaded.config.maxIncrementalFetchSessionCacheSlots,
       clock,
@@ -192,9 +220,17 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
   const apis = createApiTable(responder, services, [
     serveFrames(Produce, (frame) => produce.handle(frame)),
     serveFrames(Fetch, (frame) => fetch.handle(frame)),
-    serve(responder, ListOffsets, createListOffsetsHandler({ replicas })),
-    serve(responder, OffsetForLeaderEpoch, createOffsetForLeaderEpochHandler({ replicas })),
-    serve(responder, DeleteRecords, createDeleteRecordsHandler({ replicas })),
+    serve(
+      responder,
+      ListOffsets,
+      createListOffsetsHandler({ replicas, metadata, isBrokerAddress }),
+    ),
+    serve(
+      responder,
+      OffsetForLeaderEpoch,
+      createOffsetForLeaderEpochHandler({ replicas, metadata }),
+    ),
+    serve(responder, DeleteRecords, createDeleteRecordsHandler({ replicas, metadata })),
     serve(
       responder,
       DescribeLogDirs,
