@@ -372,7 +372,7 @@ export class DataPath {
   }
 
   /** A topic that is on other brokers only. */
-  elsewhere(name: string, leader = 2): void {
+  elsewhere(name: string, leader = 2, leaderEpoch = 7): void {
     this.metadata.putTopic({
       name,
       topicId: topicIdOf(name),
@@ -380,7 +380,7 @@ export class DataPath {
       configs: new Map(),
       partitions: [
         {
-          ...{ topic: name, partition: 0, leader, leaderEpoch: 7, partitionEpoch: 0 },
+          ...{ topic: name, partition: 0, leader, leaderEpoch, partitionEpoch: 0 },
           ...{ controllerEpoch: 1, replicas: [2, 3], isr: [2, 3], offlineReplicas: [] },
         },
       ],
