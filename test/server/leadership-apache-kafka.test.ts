@@ -215,7 +215,6 @@ test('who does not lead answers as Apache Kafka does', async (t) => {
   const [led] = await path.open('led', { role: { replicas: [1, 2], leaderEpoch: 0 } })
   assert.ok(led)
   path.elsewhere('elsewhere', 2, 0)
-  path.elsewhere('__consumer_offsets', 2, 0)
   await path.append(led, 'a')
   const ours = { client: await path.connect(), idOf: topicIdOf, other: 2 }
   const replica = await path.connect()

@@ -51,8 +51,6 @@ const FIRST_FOLLOWER_READ = 11
 const FIRST_REPLICA_STATE = 15
 const FIRST_CURRENT_LEADER = 12
 const FIRST_ENDPOINTS = 16
-/** A tool that looks at a log as it is, on whichever replica. */
-const DEBUGGING_REPLICA = -2
 /** `locate` answers errors as -(1000 + code). */
 const ERROR_BASE = 1000
 
@@ -339,12 +337,7 @@ class PendingFetch {
       answer.divergingEpoch = divergence
       return answer
     }
-    const limit =
-      this.#replicaId === DEBUGGING_REPLICA
-        ? partition.logEnd
-        : committed
-          ? answer.lastStableOffset
-          : answer.highWatermark
+    const limit = committed ? answer.lastStableOffset : answer.highWatermark
     const current = version >= FIRST_CURRENT_FORMAT
     // A whole first batch however small the limits are, so that a consumer can go on.
     // A conversion needs a whole batch to begin with; older versions cut its result instead.
@@ -405,8 +398,7 @@ class PendingFetch {
     if (wrongEpoch !== 0) return wrongEpoch
     if (partition.isLeader) return ErrorCode.NONE
     // Who neither leads nor follows may have been told nothing for long.
-    const readsFollowers = version >= FIRST_FOLLOWER_READ || this.#replicaId === DEBUGGING_REPLICA
-    return readsFollowers && partition.isFollower
+    return version >= FIRST_FOLLOWER_READ && partition.isFollower
       ? ErrorCode.NONE
       : ErrorCode.NOT_LEADER_OR_FOLLOWER
   }
