@@ -166,6 +166,11 @@ export class ReplicaFetchHandler {
     return this.#sessions.size
   }
 
+  /** 0 if it has none. */
+  sessionIdOf(connection: Connection): number {
+    return this.#sessions.get(connection)?.id ?? 0
+  }
+
   /** Fetches that wait. */
   get parkedCount(): number {
     let count = 0
