@@ -18,7 +18,6 @@ import { Fetch, type FetchRequest } from '../../protocol/messages/fetch.ts'
 import type { FetchPurgatory } from '../../replica/delayed-fetch.ts'
 import type { Partition } from '../../replica/partition.ts'
 import type { ReplicaManager } from '../../replica/replica-manager.ts'
-import { published } from '../../shard/published.ts'
 import type { Clock } from '../../util/clock.ts'
 import type { Random } from '../../util/random.ts'
 import type { Timer, TimerQueue } from '../../util/timer-queue.ts'
@@ -28,6 +27,7 @@ import {
   checkLeaderEpoch,
   failedAnswer,
   type PartitionAnswer,
+  sizeOf,
   type TopicAnswer,
 } from '../fetch-answer.ts'
 import { errorOfMissing } from '../hosted-partition.ts'
@@ -80,6 +80,8 @@ class ReplicaPosition {
   /** −1 before the first answer and after an error. */
   toldHighWatermark = -1
   toldLogStart = -1
+  /** There was no room for its records. */
+  hasMore = false
   /** Number of the answer that records went out with; the request behind it may not know of them. */
   sentIn = -1
 
@@ -461,7 +463,7 @@ export class ReplicaFetchHandler {
       const answer = this.#evaluate(position, Math.max(0, parked.maxBytes - bytes), bytes === 0)
       if (answer === null) continue
       if (answer.errorCode !== 0 || answer.divergingEpoch !== undefined) isUrgent = true
-      bytes += answer.records === null ? 0 : bytesOf(answer)
+      bytes += sizeOf(answer)
       if (answer.currentLeader !== undefined) draft.leaders.add(answer.currentLeader.leaderId)
       place(draft, position, answer)
     }
@@ -508,19 +510,14 @@ export class ReplicaFetchHandler {
     const isGood = answer.errorCode === 0
     position.toldHighWatermark = isGood ? answer.highWatermark : -1
     position.toldLogStart = isGood ? answer.logStartOffset : -1
-    if (bytesOf(answer) > 0) {
+    if (sizeOf(answer) > 0) {
       position.sentIn = session.answers
       // Others come before it next time.
       session.dirty.delete(position)
       session.dirty.add(position)
-    } else if (isGood && answer.divergingEpoch === undefined && !this.#hasMore(position)) {
+    } else if (isGood && answer.divergingEpoch === undefined && !position.hasMore) {
       session.dirty.delete(position)
     }
-  }
-
-  /** There was no room for its records. */
-  #hasMore(position: ReplicaPosition): boolean {
-    return published.logEnd(position.row) > position.fetchOffset
   }
 
   /** What there is to tell of a partition; null if that is nothing. */
@@ -554,8 +551,9 @@ export class ReplicaFetchHandler {
       return answer
     }
     const end = partition.logEnd
+    position.hasMore = position.fetchOffset < end
     const maxBytes = Math.min(position.maxBytes, left)
-    if (position.fetchOffset < end && (maxBytes > 0 || isFirst)) {
+    if (position.hasMore && (maxBytes > 0 || isFirst)) {
       const located = addon.locate(
         this.#services.responder.transport,
         partition.log,
@@ -578,7 +576,7 @@ export class ReplicaFetchHandler {
       answer.highWatermark !== position.toldHighWatermark ||
       answer.logStartOffset !== position.toldLogStart
     if (isNews || position.session.parked?.isFull) return answer
-    if (position.fetchOffset >= end) position.session.dirty.delete(position)
+    if (!position.hasMore) position.session.dirty.delete(position)
     return null
   }
 
@@ -587,7 +585,7 @@ export class ReplicaFetchHandler {
     const watch = this.#watches.get(position.row)
     if (watch === undefined || watch.isArmed) return
     watch.isArmed = true
-    published.wait(position.row)
+    this.#services.purgatory.wakeAt(position.row)
   }
 
   #fail(position: ReplicaPosition, partition: Partition | undefined): PartitionAnswer {
@@ -603,12 +601,6 @@ export class ReplicaFetchHandler {
     }
     return answer
   }
-}
-
-function bytesOf(answer: PartitionAnswer): number {
-  const { records } = answer
-  if (records === null) return 0
-  return records instanceof Uint8Array ? records.length : records.bytes
 }
 
 /** Topics in the order in which they come, so that regions and answers stay in step. */
