@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { buildBatch } from '../../src/log/record-format.ts'
+import { Fetch } from '../../src/protocol/messages/fetch.ts'
 import { Produce } from '../../src/protocol/messages/produce.ts'
 import { until } from '../support/until.ts'
-import { DataPath } from './data-path.ts'
+import { DataPath, position, topicIdOf } from './data-path.ts'
 
 for (const threaded of [false, true]) {
   const where = threaded ? 'with shard threads' : 'on one thread'
@@ -39,3 +40,31 @@ for (const threaded of [false, true]) {
     )
   })
 }
+
+test('a consumer reads from a follower as soon as it is committed', async (t) => {
+  const leader = await DataPath.start(t, { highWatermarkDelayMs: 1 })
+  const peers = new Map([[1, leader.port]])
+  const follower = await DataPath.start(t, { brokerId: 2, peers })
+  const role = { replicas: [1, 2] }
+  await leader.open('t', { role })
+  await follower.open('t', { role, leader: 1 })
+  const [producer, consumer] = await Promise.all([leader.connect(), follower.connect()])
+  for (let offset = 0; offset < 20; offset += 1) {
+    const parked = consumer.send(Fetch, 17, {
+      ...{ maxWaitMs: 60_000, minBytes: 1, rackId: 'rack-2' },
+      topics: [{ topicId: topicIdOf('t'), partitions: [position(offset)] }],
+    })
+    await until('it to be parked', () => follower.purgatory.size === 1)
+    const records = buildBatch([{ timestamp: 1, key: null, value: Buffer.from('v') }], 0)
+    await producer.send(Produce, 9, {
+      ...{ acks: -1, timeoutMs: 10_000 },
+      topicData: [{ name: 't', partitionData: [{ index: 0, records }] }],
+    })
+    // Much sooner than the half second for which a follower waits at its leader.
+    const from = performance.now()
+    const one = (await parked).responses[0]?.partitions[0]
+    assert.ok(performance.now() - from < 400)
+    assert.deepEqual([one?.errorCode, one?.highWatermark], [0, offset + 1])
+    assert.ok((one?.records?.bytes ?? 0) > 0)
+  }
+})
