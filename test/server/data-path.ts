@@ -30,7 +30,7 @@ import { FetchHandler } from '../../src/server/handlers/fetch.ts'
 import { createListOffsetsHandler } from '../../src/server/handlers/list-offsets.ts'
 import { createOffsetForLeaderEpochHandler } from '../../src/server/handlers/offset-for-leader-epoch.ts'
 import { ProduceHandler } from '../../src/server/handlers/produce.ts'
-import { ReplicaFetchHandler } from '../../src/server/handlers/replica-fetch.ts'
+import { type LeaderQuota, ReplicaFetchHandler } from '../../src/server/handlers/replica-fetch.ts'
 import { LeaderHints } from '../../src/server/leader-hints.ts'
 import { RackAwareReplicaSelector } from '../../src/server/replica-selector.ts'
 import { RequestDispatcher, serve, serveFrames } from '../../src/server/request-dispatcher.ts'
@@ -78,6 +78,7 @@ export interface DataPathOptions {
   readonly hasSelector?: boolean
   readonly highWatermarkDelayMs?: number
   readonly threaded?: boolean
+  readonly quota?: LeaderQuota
   /** Ports of the brokers that it can follow. */
   readonly peers?: ReadonlyMap<number, number>
 }
@@ -163,6 +164,7 @@ export class DataPath {
       ...{ responder, replicas, metadata, purgatory, leaders, timers, clock, random, epochOf },
       fetchMaxBytes: 50 << 20,
       highWatermarkDelayMs: options.highWatermarkDelayMs ?? 60_000,
+      ...(options.quota === undefined ? {} : { quota: options.quota }),
     })
     const isBrokerAddress = (): boolean => this.isFromBroker
     const fetch = new FetchHandler({
