@@ -12,6 +12,7 @@ import { DataDirectory } from '../../src/log/data-directory.ts'
 import { buildBatch } from '../../src/log/record-format.ts'
 import { MetadataCache } from '../../src/metadata/metadata-cache.ts'
 import type { BrokerImage, PartitionImage, TopicImage } from '../../src/metadata/topic-image.ts'
+import type { Connection } from '../../src/network/connection.ts'
 import type { InternalConnection } from '../../src/network/internal-connection.ts'
 import { Transport } from '../../src/network/transport.ts'
 import { DeleteRecords } from '../../src/protocol/messages/delete-records.ts'
@@ -99,6 +100,8 @@ export class DataPath {
   readonly brokerId: number
   readonly port: number
   readonly #life: Life
+  readonly #transport: Transport
+  readonly #connections = new Set<Connection>()
   readonly #internal: InternalConnection
   readonly #configs = new Map<string, TopicConfig>()
   #partitionEpoch = 0
@@ -117,6 +120,7 @@ export class DataPath {
     const { transport, logs, purgatory, timers } = parts
     const { brokerId = OWN_ID, peers = new Map<number, number>() } = options
     this.#life = life
+    this.#transport = transport
     this.brokerId = brokerId
     this.port = parts.port
     this.purgatory = purgatory
@@ -203,7 +207,10 @@ export class DataPath {
       () => undefined,
     )
     transport.attachEvents({
-      handle: (frame) => dispatcher.handle(frame),
+      handle: (frame) => {
+        this.#connections.add(frame.connection)
+        return dispatcher.handle(frame)
+      },
       result: (connection, sequence, version) =>
         produce.handleResult(connection, sequence, version),
       advanced: (row) => purgatory.advanced(row),
@@ -317,6 +324,12 @@ export class DataPath {
     this.metadata.putTopic(image)
     await this.#tell(name, images.length, leader, options.role)
     return images.map(({ partition }) => this.partition(name, partition))
+  }
+
+  /** Breaks every connection that somebody has asked something on. */
+  disconnect(): void {
+    for (const connection of this.#connections) this.#transport.close(connection)
+    this.#connections.clear()
   }
 
   partition(topic: string, number = 0): Partition {
