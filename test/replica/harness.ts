@@ -222,6 +222,10 @@ export class Harness {
     return this.#parts.transport
   }
 
+  get directory(): DataDirectory {
+    return this.#parts.directory
+  }
+
   get shard(): Shard {
     return this.#parts.shard
   }

@@ -6,13 +6,13 @@ import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import type { TopicConfig } from '../../src/config/topic-config.ts'
 import { effectiveTopicConfig } from '../../src/config/topic-settings.ts'
 import { DataDirectory } from '../../src/log/data-directory.ts'
 import { buildBatch } from '../../src/log/record-format.ts'
 import { MetadataCache } from '../../src/metadata/metadata-cache.ts'
 import type { BrokerImage, PartitionImage, TopicImage } from '../../src/metadata/topic-image.ts'
+import type { Connection } from '../../src/network/connection.ts'
 import type { InternalConnection } from '../../src/network/internal-connection.ts'
 import { Transport } from '../../src/network/transport.ts'
 import { DeleteRecords } from '../../src/protocol/messages/delete-records.ts'
@@ -22,6 +22,7 @@ import { OffsetForLeaderEpoch } from '../../src/protocol/messages/offset-for-lea
 import { Produce } from '../../src/protocol/messages/produce.ts'
 import { FetchPurgatory } from '../../src/replica/delayed-fetch.ts'
 import { LogManager } from '../../src/replica/log-manager.ts'
+import { nativeLeaderLinks } from '../../src/replica/native-leader-link.ts'
 import type { Partition } from '../../src/replica/partition.ts'
 import { ReplicaManager } from '../../src/replica/replica-manager.ts'
 import { FetchSessionCache } from '../../src/server/fetch-session.ts'
@@ -30,7 +31,7 @@ import { FetchHandler } from '../../src/server/handlers/fetch.ts'
 import { createListOffsetsHandler } from '../../src/server/handlers/list-offsets.ts'
 import { createOffsetForLeaderEpochHandler } from '../../src/server/handlers/offset-for-leader-epoch.ts'
 import { ProduceHandler } from '../../src/server/handlers/produce.ts'
-import { ReplicaFetchHandler } from '../../src/server/handlers/replica-fetch.ts'
+import { type LeaderQuota, ReplicaFetchHandler } from '../../src/server/handlers/replica-fetch.ts'
 import { LeaderHints } from '../../src/server/leader-hints.ts'
 import { RackAwareReplicaSelector } from '../../src/server/replica-selector.ts'
 import { RequestDispatcher, serve, serveFrames } from '../../src/server/request-dispatcher.ts'
@@ -68,6 +69,21 @@ export interface Role {
   readonly isr?: readonly number[]
 }
 
+/** Where what was started is ended: the context of a test. */
+export interface Life {
+  after(end: () => void | Promise<void>): void
+}
+
+export interface DataPathOptions {
+  readonly brokerId?: number
+  readonly hasSelector?: boolean
+  readonly highWatermarkDelayMs?: number
+  readonly threaded?: boolean
+  readonly quota?: LeaderQuota
+  /** Ports of the brokers that it can follow. */
+  readonly peers?: ReadonlyMap<number, number>
+}
+
 type ReplicaPartition = FetchRequestInput['topics'][number]['partitions'][number]
 
 export class DataPath {
@@ -81,34 +97,42 @@ export class DataPath {
   readonly replicas: ReplicaManager
   readonly replicaFetch: ReplicaFetchHandler
   readonly purgatory: FetchPurgatory
-  readonly #port: number
-  readonly #t: TestContext
+  readonly brokerId: number
+  readonly port: number
+  readonly #life: Life
+  readonly #transport: Transport
+  readonly #connections = new Set<Connection>()
   readonly #internal: InternalConnection
   readonly #configs = new Map<string, TopicConfig>()
   #partitionEpoch = 0
 
   private constructor(
-    t: TestContext,
+    life: Life,
+    options: DataPathOptions,
     parts: {
       readonly transport: Transport
       readonly logs: LogManager
       readonly purgatory: FetchPurgatory
       readonly timers: TimerQueue
       readonly port: number
-      readonly hasSelector: boolean
-      readonly highWatermarkDelayMs: number
     },
   ) {
     const { transport, logs, purgatory, timers } = parts
-    this.#t = t
-    this.#port = parts.port
+    const { brokerId = OWN_ID, peers = new Map<number, number>() } = options
+    this.#life = life
+    this.#transport = transport
+    this.brokerId = brokerId
+    this.port = parts.port
     this.purgatory = purgatory
     const clock = systemClock
     const epochOf = (brokerId: number): number => this.epochs.get(brokerId) ?? -1
     const replicas = new ReplicaManager({
-      ...{ brokerId: OWN_ID, clusterId: 'cluster', brokerEpoch: () => epochOf(OWN_ID), epochOf },
-      addressOf: () => undefined,
-      openLink: () => Promise.reject(new Error('nobody is there')),
+      ...{ brokerId, clusterId: 'cluster', brokerEpoch: () => epochOf(brokerId), epochOf },
+      addressOf: (id) => {
+        const port = peers.get(id)
+        return port === undefined ? undefined : { brokerId: id, host: '127.0.0.1', port }
+      },
+      openLink: nativeLeaderLinks({ transport, timers, brokerId, timeoutMs: 30_000 }),
       controller: {
         alterPartition: ({ topics }) => {
           for (const { partitions } of topics) {
@@ -138,21 +162,22 @@ export class DataPath {
     const { metadata } = this
     metadata.setBrokers([OWN_ID, 2, 3].map(brokerImage))
     const responder = new Responder(transport.id)
-    const leaders = new LeaderHints({ metadata, brokerId: OWN_ID })
+    const leaders = new LeaderHints({ metadata, brokerId })
     const random = new SeededRandom(7)
     this.replicaFetch = new ReplicaFetchHandler({
       ...{ responder, replicas, metadata, purgatory, leaders, timers, clock, random, epochOf },
       fetchMaxBytes: 50 << 20,
-      highWatermarkDelayMs: parts.highWatermarkDelayMs,
+      highWatermarkDelayMs: options.highWatermarkDelayMs ?? 60_000,
+      ...(options.quota === undefined ? {} : { quota: options.quota }),
     })
     const isBrokerAddress = (): boolean => this.isFromBroker
     const fetch = new FetchHandler({
       ...{ responder, replicas, metadata, purgatory, leaders, epochOf, isBrokerAddress },
       replicaFetch: this.replicaFetch,
-      replicaSelector: parts.hasSelector
-        ? new RackAwareReplicaSelector({ metadata, brokerId: OWN_ID })
+      replicaSelector: options.hasSelector
+        ? new RackAwareReplicaSelector({ metadata, brokerId })
         : null,
-      brokerId: OWN_ID,
+      brokerId,
       sessions: new FetchSessionCache({ slots: 100, clock, random }),
       fetchMaxBytes: 50 << 20,
       decompressionMaxBytes: 1 << 20,
@@ -161,7 +186,7 @@ export class DataPath {
     })
     const produce = new ProduceHandler({
       ...{ responder, replicas, metadata, leaders, clock },
-      brokerId: OWN_ID,
+      brokerId,
     })
     const dispatcher = new RequestDispatcher(
       [
@@ -182,7 +207,10 @@ export class DataPath {
       () => undefined,
     )
     transport.attachEvents({
-      handle: (frame) => dispatcher.handle(frame),
+      handle: (frame) => {
+        this.#connections.add(frame.connection)
+        return dispatcher.handle(frame)
+      },
       result: (connection, sequence, version) =>
         produce.handleResult(connection, sequence, version),
       advanced: (row) => purgatory.advanced(row),
@@ -190,10 +218,7 @@ export class DataPath {
     })
   }
 
-  static async start(
-    t: TestContext,
-    options: { hasSelector?: boolean; highWatermarkDelayMs?: number; threaded?: boolean } = {},
-  ): Promise<DataPath> {
+  static async start(life: Life, options: DataPathOptions = {}): Promise<DataPath> {
     const path = await mkdtemp(join(tmpdir(), 'shardlog-'))
     const directory = await DataDirectory.open(path)
     const clock = systemClock
@@ -241,12 +266,8 @@ export class DataPath {
     })
     logs.attachShards([shard])
     const port = await transport.listen('PLAINTEXT', '127.0.0.1', 0, 10)
-    const made = new DataPath(t, {
-      ...{ transport, logs, purgatory, timers, port },
-      hasSelector: options.hasSelector ?? false,
-      highWatermarkDelayMs: options.highWatermarkDelayMs ?? 60_000,
-    })
-    t.after(async () => {
+    const made = new DataPath(life, options, { transport, logs, purgatory, timers, port })
+    life.after(async () => {
       purgatory.expireAll()
       await transport.stop()
       made.replicas.close()
@@ -261,20 +282,26 @@ export class DataPath {
   }
 
   async connect(): Promise<WireClient> {
-    const client = await WireClient.connect(this.#port)
-    this.#t.after(() => client.close())
+    const client = await WireClient.connect(this.port)
+    this.#life.after(() => client.close())
     return client
   }
 
-  /** Creates a topic whose partitions this broker leads. */
+  /** Creates a topic whose partitions this broker leads, unless another one does. */
   async open(
     name: string,
-    options: { partitions?: number; configs?: Record<string, string>; role?: Role } = {},
+    options: {
+      readonly partitions?: number
+      readonly configs?: Readonly<Record<string, string>>
+      readonly role?: Role
+      readonly leader?: number
+    } = {},
   ): Promise<Partition[]> {
+    const { leader = this.brokerId } = options
     const images: PartitionImage[] = []
     for (let partition = 0; partition < (options.partitions ?? 1); partition += 1) {
       images.push({
-        ...{ topic: name, partition, leader: OWN_ID, leaderEpoch: 0, partitionEpoch: 0 },
+        ...{ topic: name, partition, leader, leaderEpoch: 0, partitionEpoch: 0 },
         ...{ controllerEpoch: 1, replicas: [OWN_ID, 2, 3], isr: [OWN_ID, 2, 3] },
         offlineReplicas: [],
       })
@@ -295,8 +322,14 @@ export class DataPath {
       }),
     )
     this.metadata.putTopic(image)
-    await this.#tell(name, images.length, OWN_ID, options.role)
+    await this.#tell(name, images.length, leader, options.role)
     return images.map(({ partition }) => this.partition(name, partition))
+  }
+
+  /** Breaks every connection that somebody has asked something on. */
+  disconnect(): void {
+    for (const connection of this.#connections) this.#transport.close(connection)
+    this.#connections.clear()
   }
 
   partition(topic: string, number = 0): Partition {
@@ -307,7 +340,7 @@ export class DataPath {
 
   /** This broker leads from now on. */
   async lead(partition: Partition, role: Role = {}): Promise<void> {
-    await this.#tell(partition.topic, [partition.partition], OWN_ID, role)
+    await this.#tell(partition.topic, [partition.partition], this.brokerId, role)
   }
 
   /** Another broker leads from now on. */
@@ -354,7 +387,7 @@ export class DataPath {
   }
 
   /** A topic that is on other brokers only. */
-  elsewhere(name: string, leader = 2): void {
+  elsewhere(name: string, leader = 2, leaderEpoch = 7): void {
     this.metadata.putTopic({
       name,
       topicId: topicIdOf(name),
@@ -362,7 +395,7 @@ export class DataPath {
       configs: new Map(),
       partitions: [
         {
-          ...{ topic: name, partition: 0, leader, leaderEpoch: 7, partitionEpoch: 0 },
+          ...{ topic: name, partition: 0, leader, leaderEpoch, partitionEpoch: 0 },
           ...{ controllerEpoch: 1, replicas: [2, 3], isr: [2, 3], offlineReplicas: [] },
         },
       ],

@@ -1,6 +1,6 @@
 /** From which replica consumers read (KIP-392): who is sent where, and when nobody is. */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { loadBrokerConfig } from '../../src/config/load-broker-config.ts'
 import { Fetch } from '../../src/protocol/messages/fetch.ts'
 import { until } from '../support/until.ts'
@@ -27,7 +27,7 @@ async function consume(
 }
 
 /** Replicas 2 and 3 have everything, and this broker leads. */
-async function start(t: Parameters<typeof DataPath.start>[0], hasSelector = true) {
+async function start(t: TestContext, hasSelector = true) {
   const path = await DataPath.start(t, { hasSelector })
   const [partition] = await path.open('t')
   assert.ok(partition)
