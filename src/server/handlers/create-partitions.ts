@@ -8,7 +8,7 @@ export function createCreatePartitionsHandler(
   return async (request) => {
     const { timeoutMs, validateOnly } = request
     const options = { timeoutMs, validateOnly }
-    const results = await services.topicManager.createPartitions(request.topics, options)
+    const results = await services.controller.createPartitions(request.topics, options)
     return { throttleTimeMs: 0, results }
   }
 }

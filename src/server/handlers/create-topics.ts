@@ -6,7 +6,7 @@ import type { Handler, Services } from '../services.ts'
 export function createCreateTopicsHandler(services: Services): Handler<typeof CreateTopics> {
   return async (request) => {
     const { timeoutMs, validateOnly } = request
-    const outcomes = await services.topicManager.createTopics(request.topics, {
+    const outcomes = await services.controller.createTopics(request.topics, {
       timeoutMs,
       validateOnly,
     })

@@ -34,7 +34,10 @@ export function createDeleteTopicsHandler(services: Services): Handler<typeof De
       else topics.set(found.name, found)
     }
     const images = [...topics.values()]
-    const outcomes = await services.topicManager.deleteTopics(images, request.timeoutMs)
+    const outcomes = await services.controller.deleteTopics(
+      images.map(({ name }) => name),
+      request.timeoutMs,
+    )
     for (const [i, outcome] of outcomes.entries()) {
       answers.push({ ...outcome, topicId: images[i]?.topicId ?? ZERO_UUID })
     }
