@@ -169,6 +169,10 @@ class PartitionLog {
   /// at most `max_bytes`, but with `min_one_batch` at least that batch.
   LocateResult locate(int64_t offset, int64_t max_bytes, int64_t limit_offset,
                       bool min_one_batch) const;
+  /// Any thread. Where an epoch ended, as far as appends are committed; see LeaderEpochCache.
+  LeaderEpochCache::EndOffset epoch_end(int32_t epoch) const {
+    return epochs_.end_offset(epoch, published(kLogEnd));
+  }
   /// Brings a region into the page cache. Blocks.
   static void warm(const SegmentRef& file, int64_t position, int64_t length);
 

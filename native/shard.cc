@@ -190,10 +190,11 @@ void Shard::remove_log(const std::shared_ptr<ShardLog>& log) {
   flush_connections();
 }
 
-int Shard::truncate(ShardLog& log, int64_t offset, bool fully) {
+int Shard::truncate(ShardLog& log, int64_t offset, bool fully, int32_t leader_epoch) {
   if (log.held || !log.waiting.empty()) return EBUSY;
   commit(log);
   if (log.log->leads()) return EPERM;
+  if (leader_epoch >= 0 && leader_epoch != log.following_epoch) return ESTALE;
   const int error =
       fully ? log.log->truncate_fully_and_start_at(offset) : log.log->truncate_to(offset);
   publish_wake(log);

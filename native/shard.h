@@ -144,8 +144,9 @@ class Shard : public std::enable_shared_from_this<Shard> {
   void add_log(const std::shared_ptr<ShardLog>& log);
   void remove_log(const std::shared_ptr<ShardLog>& log);
   /// Cuts a log that does not lead at `offset`, or empties it to begin there. 0; EPERM for one that
-  /// leads; EBUSY while the slow lane holds it, with everything that was queued behind; or an errno.
-  int truncate(ShardLog& log, int64_t offset, bool fully);
+  /// leads; ESTALE for one that does not follow that epoch (-1: any); EBUSY while the slow lane holds
+  /// it, with everything that was queued behind; or an errno.
+  int truncate(ShardLog& log, int64_t offset, bool fully, int32_t leader_epoch);
 
   // --- Main thread.
   /// Fails a slice whose log is gone, with the retriable NOT_LEADER_OR_FOLLOWER.

@@ -176,7 +176,15 @@ export class Broker {
     this.#member = member
     const replicas = new ReplicaManager({
       ...{ brokerId, clusterId, logs, clock, timers: this.#timers },
-      settings: { ...config },
+      settings: {
+        lagTimeMaxMs: config.replicaLagTimeMaxMs,
+        fetchMinBytes: config.replicaFetchMinBytes,
+        fetchWaitMaxMs: config.replicaFetchWaitMaxMs,
+        fetchMaxBytes: config.replicaFetchMaxBytes,
+        fetchResponseMaxBytes: config.replicaFetchResponseMaxBytes,
+        fetchBackoffMs: config.replicaFetchBackoffMs,
+        fetchersPerLeader: config.numReplicaFetchers,
+      },
       brokerEpoch: () => member.brokerEpoch,
       epochOf: (id) => member.brokers.epochOf(id),
       addressOf: (id) => member.brokers.addressOf(id),
@@ -192,6 +200,8 @@ export class Broker {
       logger: logger.child({ room: 'replica' }),
     })
     this.#replicas = replicas
+    member.brokers.onChange(() => replicas.brokersChanged())
+    member.controller.onController(() => replicas.controllerChanged())
     const apis = createApis({
       ...{ loaded, brokerId, registry, metadata, texts, brokerConfigs, topicConfigs, member },
       ...{ replicas, purgatory, clock, random },
@@ -396,7 +406,7 @@ export class Broker {
     this.#apis?.stop()
     this.#purgatory?.expireAll()
     await this.#member?.stop()
-    this.#replicas?.stop()
+    this.#replicas?.close()
     if (this.#transport !== null) {
       const stopped = this.#transport.stop()
       this.#purgatory?.expireAll()

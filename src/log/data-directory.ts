@@ -3,7 +3,7 @@
  * checkpoints, and which partitions have a folder. Main thread; the logs themselves belong to the
  * shards.
  */
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { getProperties } from 'properties-file'
 import { addon } from '../native/addon.ts'
@@ -12,10 +12,13 @@ import {
   type PartitionOffset,
   readCheckpoint,
   replaceFile,
+  syncDirectory,
   writeCheckpoint,
 } from './checkpoint-file.ts'
 
 const EAGAIN = 11
+/** So that a file name of 255 bytes holds the rest. */
+const NAME_CHARACTERS_KEPT = 200
 const CLEANER_OFFSETS = 'cleaner-offset-checkpoint'
 
 export interface PartitionFolder {
@@ -189,12 +192,36 @@ export class DataDirectory {
     }
   }
 
+  /** Of a folder that is new: nothing is lost with the file but what the controller will tell. */
   async writePartitionMetadata(topic: string, partition: number, topicId: string): Promise<void> {
     const path = join(this.folderOf(topic, partition), 'partition.metadata')
-    await replaceFile(path, `version: 0\ntopic_id: ${topicId}\n`)
+    await writeFile(path, `version: 0\ntopic_id: ${topicId}\n`)
   }
 
-  async removePartition(topic: string, partition: number): Promise<void> {
-    await rm(this.folderOf(topic, partition), { recursive: true, force: true })
+  /**
+   * Takes the folders of partitions out of the way under a name that the next start removes;
+   * answers where they are now, for `removeFolders`.
+   */
+  async discardPartitions(
+    partitions: readonly { readonly topic: string; readonly partition: number }[],
+  ): Promise<string[]> {
+    const discarded: string[] = []
+    for (const { topic, partition } of partitions) {
+      const suffix = process.hrtime.bigint().toString(16)
+      const name = topic.slice(0, NAME_CHARACTERS_KEPT)
+      const path = join(this.path, `${name}-${partition}.${suffix}-delete`)
+      try {
+        await rename(this.folderOf(topic, partition), path)
+        discarded.push(path)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      }
+    }
+    await syncDirectory(this.path)
+    return discarded
+  }
+
+  async removeFolders(paths: readonly string[]): Promise<void> {
+    for (const path of paths) await rm(path, { recursive: true, force: true })
   }
 }

@@ -13,6 +13,15 @@ export interface WaitingFetch {
   attempt(expired: boolean): boolean
 }
 
+/** Who keeps account of waiting fetches by itself; it asks for wake-ups with `published.wait`. */
+export interface RowFollower {
+  advanced(row: number): void
+  /** What the row's partition was is over. */
+  expired(row: number): void
+  /** The broker stops. */
+  stopped(): void
+}
+
 interface Parked {
   readonly fetch: WaitingFetch
   timer: Timer | null
@@ -22,6 +31,7 @@ interface Parked {
 export class FetchPurgatory {
   readonly #timers: TimerQueue
   readonly #byRow = new Map<number, Set<Parked>>()
+  #follower: RowFollower | null = null
   #size = 0
 
   constructor(timers: TimerQueue) {
@@ -30,6 +40,11 @@ export class FetchPurgatory {
 
   get size(): number {
     return this.#size
+  }
+
+  /** Has somebody told of every row that moves. */
+  follow(follower: RowFollower): void {
+    this.#follower = follower
   }
 
   /** Answers the fetch now if it can be, and parks it otherwise. Returns how to drop it. */
@@ -61,6 +76,7 @@ export class FetchPurgatory {
 
   /** A row moved. */
   advanced(row: number): void {
+    this.#follower?.advanced(row)
     const waiting = this.#byRow.get(row)
     if (waiting === undefined) return
     let left = false
@@ -79,6 +95,7 @@ export class FetchPurgatory {
 
   /** What these fetches read is not served any more: they answer with what there is. */
   expire(row: number): void {
+    this.#follower?.expired(row)
     for (const parked of [...(this.#byRow.get(row) ?? [])]) {
       if (parked.done) continue
       this.#remove(parked)
@@ -88,6 +105,7 @@ export class FetchPurgatory {
 
   /** Answers everything, because the broker stops. */
   expireAll(): void {
+    this.#follower?.stopped()
     for (const row of [...this.#byRow.keys()]) this.expire(row)
   }
 

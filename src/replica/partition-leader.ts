@@ -61,7 +61,14 @@ export interface PartitionLeaderOptions {
   readonly nowMs: () => number
 }
 
-interface Follower {
+/** What a follower has told, and how long ago it had everything. */
+export interface FollowerPosition {
+  readonly logEnd: number
+  readonly logStart: number
+  readonly caughtUpMs: number
+}
+
+interface Follower extends FollowerPosition {
   /** −1 until its first fetch. */
   logEnd: number
   logStart: number
@@ -82,7 +89,7 @@ export class PartitionLeader {
   readonly #options: PartitionLeaderOptions
   readonly #followers = new Map<number, Follower>()
   /** Log end when this leadership began. */
-  readonly #epochStart: number
+  readonly epochStart: number
   /** Proposed, and not decided. */
   #pending: readonly number[] | null = null
   #isClosed = false
@@ -97,7 +104,7 @@ export class PartitionLeader {
     this.partitionEpoch = state.partitionEpoch
     this.replicas = state.replicas
     this.isr = state.isr
-    this.#epochStart = log.logEnd
+    this.epochStart = log.logEnd
     this.#addFollowers()
     this.#post()
   }
@@ -134,6 +141,11 @@ export class PartitionLeader {
     return this.#followers.get(brokerId)?.logEnd ?? -1
   }
 
+  /** Undefined for a broker that is no follower. */
+  follower(brokerId: number): FollowerPosition | undefined {
+    return this.#followers.get(brokerId)
+  }
+
   /** Another state of the same leadership: replicas or the ISR were changed by the controller. */
   update(state: LeadershipState): void {
     if (state.partitionEpoch < this.partitionEpoch) return
@@ -142,6 +154,13 @@ export class PartitionLeader {
     this.isr = state.isr
     this.#pending = null
     this.#addFollowers()
+    this.#post()
+    this.#advance()
+  }
+
+  /** The log was closed for a while: it is to be told again. */
+  reopened(): void {
+    this.#posted = { followers: -1, inSync: -1, required: -1 }
     this.#post()
     this.#advance()
   }
@@ -241,7 +260,7 @@ export class PartitionLeader {
     if (this.#pending !== null || this.isr.includes(brokerId)) return
     const { log, brokerEpoch } = this.#options
     // Up to the epoch start: the high watermark of a new leader may be behind what was committed.
-    if (follower.logEnd < Math.max(log.highWatermark, this.#epochStart)) return
+    if (follower.logEnd < Math.max(log.highWatermark, this.epochStart)) return
     const epoch = brokerEpoch(brokerId)
     if (epoch < 0 || epoch !== follower.brokerEpoch) return
     this.#propose([...this.isr, brokerId])

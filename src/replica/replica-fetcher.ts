@@ -28,8 +28,14 @@ export interface FollowerLog {
   readonly lastEpoch: number
   /** Where an epoch ended: the largest one not above it, and its end; [−1, −1] if none is known. */
   epochEndOffset(epoch: number): Promise<readonly [number, number]>
-  /** Cuts it at the offset, or empties it to begin there. Throws an Error. */
-  truncate(offset: number, options?: { readonly fully?: boolean }): Promise<void>
+  /**
+   * Cuts it at the offset, or empties it to begin there, if it still follows that epoch. Throws an
+   * Error.
+   */
+  truncate(
+    offset: number,
+    options: { readonly leaderEpoch: number; readonly fully?: boolean },
+  ): Promise<void>
   /** What the leader says is committed. */
   moveHighWatermark(offset: number, leaderEpoch: number): void
   /** Forgets what is before the offset. */
@@ -87,6 +93,8 @@ export class ReplicaFetcher {
   readonly #forgotten = new Map<string, { topicId: string; partition: number }>()
   #heldCount = 0
   #link: LeaderLink | null = null
+  /** Counts the attempts to connect, so that the outcome of an old one is known as such. */
+  #attempt = 0
   #isConnecting = false
   #connectRetries = 0
   #connectTimer: Timer | null = null
@@ -123,6 +131,19 @@ export class ReplicaFetcher {
 
   remove(log: FollowerLog): void {
     this.#drop(log)
+  }
+
+  /** The leader is in another place, or another process: what was sent to the old one is over. */
+  reconnect(): void {
+    if (this.#isClosed) return
+    this.#connectTimer?.cancel()
+    this.#connectTimer = null
+    this.#connectRetries = 0
+    this.#attempt += 1
+    this.#isConnecting = false
+    this.#link?.close()
+    this.#link = null
+    this.#pump()
   }
 
   /** What was fetched and is being appended is refused by the log, if it follows no more. */
@@ -198,13 +219,15 @@ export class ReplicaFetcher {
       return
     }
     this.#isConnecting = true
+    this.#attempt += 1
+    const attempt = this.#attempt
     open(where).then(
       (link) => {
-        this.#isConnecting = false
-        if (this.#isClosed) {
+        if (this.#isClosed || attempt !== this.#attempt) {
           link.close()
           return
         }
+        this.#isConnecting = false
         this.#link = link
         this.#connectRetries = 0
         this.#inFlight = 0
@@ -212,8 +235,8 @@ export class ReplicaFetcher {
         this.#pump()
       },
       (error: unknown) => {
+        if (this.#isClosed || attempt !== this.#attempt) return
         this.#isConnecting = false
-        if (this.#isClosed) return
         // One line for the first attempt; the others are of the same kind.
         const level = this.#connectRetries === 0 ? 'warn' : 'debug'
         logger[level]({ leader: leaderId, error: String(error) }, 'a leader cannot be reached')
@@ -317,6 +340,7 @@ export class ReplicaFetcher {
     this.#sessionId = response.sessionId
     const appends: FetchedRecords[] = []
     const into: Followed[] = []
+    const taken: [Followed, PartitionAnswer][] = []
     const nowMs = this.#options.clock.nowMs()
     for (const { topicId, partitions } of response.responses) {
       for (const one of partitions) {
@@ -324,7 +348,7 @@ export class ReplicaFetcher {
         if (followed === undefined || followed.isHeld) continue
         if (!this.#takeHead(followed, one)) continue
         const { records } = one
-        this.#followStart(followed, one)
+        taken.push([followed, one])
         if (records === null || records.bytes === 0) {
           const { log, leaderEpoch } = followed
           if (one.highWatermark > log.highWatermark) {
@@ -345,12 +369,12 @@ export class ReplicaFetcher {
         })
       }
     }
-    if (appends.length === 0) {
-      answer.drop()
-      return
+    if (appends.length === 0) answer.drop()
+    else {
+      const errors = await answer.append(appends)
+      for (const [i, followed] of into.entries()) this.#appended(followed, errors[i] as number)
     }
-    const errors = await answer.append(appends)
-    for (const [i, followed] of into.entries()) this.#appended(followed, errors[i] as number)
+    for (const [followed, one] of taken) this.#followStart(followed, one)
   }
 
   #isCurrent(followed: Followed): boolean {
@@ -407,14 +431,25 @@ export class ReplicaFetcher {
     }
   }
 
-  #followStart({ log }: Followed, { logStartOffset }: PartitionAnswer): void {
-    if (logStartOffset <= log.logStart || logStartOffset > log.highWatermark) return
-    log.moveLogStart(logStartOffset).catch((error: unknown) => {
-      this.#options.logger.error(
-        { topic: log.topic, partition: log.partition, error: String(error) },
-        'the start of a log could not be moved',
-      )
-    })
+  #followStart(followed: Followed, { logStartOffset, highWatermark }: PartitionAnswer): void {
+    const { log } = followed
+    if (logStartOffset <= log.logStart || !this.#isCurrent(followed)) return
+    // The move of the high watermark is on its way, and comes first.
+    if (logStartOffset > Math.max(log.highWatermark, Math.min(highWatermark, log.logEnd))) return
+    log.moveLogStart(logStartOffset).then(
+      () => {
+        // The leader waits to hear of it.
+        if (!this.#isCurrent(followed) || followed.isHeld) return
+        this.#changed.add(followed)
+        this.#pump()
+      },
+      (error: unknown) => {
+        this.#options.logger.error(
+          { topic: log.topic, partition: log.partition, error: String(error) },
+          'the start of a log could not be moved',
+        )
+      },
+    )
   }
 
   /** Leaves a partition out of the session for a while. */
@@ -470,10 +505,10 @@ export class ReplicaFetcher {
     followed: Followed,
     diverging: { readonly epoch: number; readonly endOffset: number },
   ): Promise<void> {
-    const { log } = followed
+    const { log, leaderEpoch } = followed
     if (diverging.endOffset < 0) {
       // Nothing in common is known: what is committed is.
-      await log.truncate(log.highWatermark)
+      await log.truncate(log.highWatermark, { leaderEpoch })
       return
     }
     const [epoch, endOffset] = await log.epochEndOffset(diverging.epoch)
@@ -489,7 +524,7 @@ export class ReplicaFetcher {
       { topic: log.topic, partition: log.partition, offset, logEnd: end, epoch: diverging.epoch },
       'a log is cut where its leader went another way',
     )
-    await log.truncate(offset)
+    await log.truncate(offset, { leaderEpoch })
   }
 
   /** The leader does not have what comes next: it begins later or ends earlier than this log. */
@@ -506,10 +541,12 @@ export class ReplicaFetcher {
     const what = { topic, partition, logEnd: log.logEnd, leader }
     if (leader.logEnd < log.logEnd) {
       this.#options.logger.warn(what, 'a log is longer than that of its leader; it is cut')
-      await log.truncate(leader.logEnd)
+      await log.truncate(leader.logEnd, { leaderEpoch })
     } else if (leader.logStart > log.logEnd) {
       this.#options.logger.warn(what, 'a log ends before its leader begins; it starts anew there')
-      await log.truncate(leader.logStart, { fully: true })
+      await log.truncate(leader.logStart, { leaderEpoch, fully: true })
+    } else {
+      throw new Error('the leader has what it says it has not')
     }
   }
 }

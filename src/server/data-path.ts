@@ -13,6 +13,7 @@ import type { ReplicaManager } from '../replica/replica-manager.ts'
 import type { Clock } from '../util/clock.ts'
 import type { Logger } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
+import type { TimerQueue } from '../util/timer-queue.ts'
 import type { ClusterMember } from './cluster/cluster-member.ts'
 import { FetchSessionCache } from './fetch-session.ts'
 import { createDeleteRecordsHandler } from './handlers/delete-records.ts'
@@ -21,8 +22,16 @@ import { FetchHandler } from './handlers/fetch.ts'
 import { createListOffsetsHandler } from './handlers/list-offsets.ts'
 import { createOffsetForLeaderEpochHandler } from './handlers/offset-for-leader-epoch.ts'
 import { ProduceHandler } from './handlers/produce.ts'
+import { ReplicaFetchHandler } from './handlers/replica-fetch.ts'
+import { LeaderHints } from './leader-hints.ts'
+import { RackAwareReplicaSelector } from './replica-selector.ts'
 import { type ServedApi, serve, serveFrames } from './request-dispatcher.ts'
 import type { Responder } from './responder.ts'
+
+/** Until a follower with nothing to fetch hears of a new high watermark. */
+const HIGH_WATERMARK_DELAY_MS = 20
+/** The same where consumers read from followers. */
+const HIGH_WATERMARK_DELAY_FOR_READERS_MS = 1
 
 export interface DataPathOptions {
   readonly loaded: LoadedConfig
@@ -36,6 +45,7 @@ export interface DataPathOptions {
   readonly dataDirectory: string
   readonly clock: Clock
   readonly random: Random
+  readonly timers: TimerQueue
   readonly logger: Logger
 }
 
@@ -47,30 +57,46 @@ export interface DataPath {
 export function createDataPath(options: DataPathOptions): DataPath {
   const { loaded, brokerId, metadata, replicas, responder, clock, logger } = options
   const { config } = loaded
-  const produce = new ProduceHandler({ responder, replicas, clock, brokerId })
-  const fetch = new FetchHandler({
-    responder,
-    replicas,
-    metadata,
-    purgatory: options.purgatory,
-    sessions: new FetchSessionCache({
-      slots: config.maxIncrementalFetchSessionCacheSlots,
-      clock,
-      random: options.random,
-    }),
-    fetchMaxBytes: config.fetchMaxBytes,
-    decompressionMaxBytes: config.decompressionMaxBytes,
-    conversions: options.conversions,
-    logger,
+  const { member, purgatory, random } = options
+  const leaders = new LeaderHints({ metadata, brokerId })
+  const { fetchMaxBytes, decompressionMaxBytes } = config
+  const hasReplicaSelector = config.replicaSelectorClass !== null
+  const epochOf = (id: number): number => member.brokers.epochOf(id)
+  const isBrokerAddress = (id: number, address: string, listenerName: string): boolean =>
+    member.brokers.isAddressOf(id, address, listenerName)
+  const produce = new ProduceHandler({ responder, replicas, metadata, leaders, clock, brokerId })
+  const replicaFetch = new ReplicaFetchHandler({
+    ...{ responder, replicas, metadata, purgatory, leaders, clock, random, epochOf },
+    timers: options.timers,
+    fetchMaxBytes,
+    highWatermarkDelayMs: hasReplicaSelector
+      ? HIGH_WATERMARK_DELAY_FOR_READERS_MS
+      : HIGH_WATERMARK_DELAY_MS,
   })
+  const fetch = new FetchHandler({
+    ...{ responder, replicas, metadata, purgatory, replicaFetch, leaders, brokerId, epochOf },
+    ...{ isBrokerAddress, fetchMaxBytes, decompressionMaxBytes, logger },
+    replicaSelector: hasReplicaSelector
+      ? new RackAwareReplicaSelector({ metadata, brokerId })
+      : null,
+    sessions: new FetchSessionCache({
+      ...{ clock, random, slots: config.maxIncrementalFetchSessionCacheSlots },
+    }),
+    conversions: options.conversions,
+  })
+  const listOffsets = createListOffsetsHandler({ replicas, metadata, isBrokerAddress })
   return {
     produce,
     apis: [
       serveFrames(Produce, (frame) => produce.handle(frame)),
       serveFrames(Fetch, (frame) => fetch.handle(frame)),
-      serve(responder, ListOffsets, createListOffsetsHandler({ replicas })),
-      serve(responder, OffsetForLeaderEpoch, createOffsetForLeaderEpochHandler({ replicas })),
-      serve(responder, DeleteRecords, createDeleteRecordsHandler({ replicas })),
+      serve(responder, ListOffsets, listOffsets),
+      serve(
+        responder,
+        OffsetForLeaderEpoch,
+        createOffsetForLeaderEpochHandler({ replicas, metadata }),
+      ),
+      serve(responder, DeleteRecords, createDeleteRecordsHandler({ replicas, metadata })),
       serve(
         responder,
         DescribeLogDirs,

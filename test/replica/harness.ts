@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import type { TopicConfig } from '../../src/config/topic-config.ts'
 import { effectiveTopicConfig } from '../../src/config/topic-settings.ts'
 import { DataDirectory } from '../../src/log/data-directory.ts'
 import { RecordCursor } from '../../src/log/record-cursor.ts'
@@ -12,8 +13,10 @@ import { buildBatch, readBatch } from '../../src/log/record-format.ts'
 import { Transport } from '../../src/network/transport.ts'
 import { createInternalLog } from '../../src/replica/internal-log.ts'
 import type { LogCleanerSettings } from '../../src/replica/log-cleaner.ts'
+import { LogManager } from '../../src/replica/log-manager.ts'
 import type { Partition } from '../../src/replica/partition.ts'
-import { ReplicaManager } from '../../src/replica/replica-manager.ts'
+import { ReplicaManager, type ReplicaManagerOptions } from '../../src/replica/replica-manager.ts'
+import type { ShardLog } from '../../src/replica/shard-log.ts'
 import { Shard } from '../../src/shard/shard.ts'
 import { ManualClock } from '../../src/util/clock.ts'
 import { type Logger, silentLogger } from '../../src/util/logger.ts'
@@ -42,6 +45,14 @@ interface Line {
   readonly message: string
 }
 
+export function topicConfig(configs: Readonly<Record<string, string>>): TopicConfig {
+  return effectiveTopicConfig(new Map(Object.entries(configs)), {
+    dynamic: new Map(),
+    dynamicDefault: new Map(),
+    fixed: new Map(),
+  })
+}
+
 /** A logger that keeps what it is given. */
 function keepingLogger(lines: Line[]): Logger {
   const keep =
@@ -63,6 +74,7 @@ export class Harness {
     readonly shard: Shard
     readonly timers: TimerQueue
   }
+  readonly logs: LogManager
   readonly replicas: ReplicaManager
   readonly #log: ReturnType<typeof createInternalLog>
   #isClosed = false
@@ -75,10 +87,11 @@ export class Harness {
       readonly shard: Shard
       readonly timers: TimerQueue
     },
-    made: { replicas: ReplicaManager; clock: ManualClock; lines: Line[] },
+    made: { logs: LogManager; replicas: ReplicaManager; clock: ManualClock; lines: Line[] },
   ) {
     this.path = path
     this.#parts = parts
+    this.logs = made.logs
     this.replicas = made.replicas
     this.clock = made.clock
     this.lines = made.lines
@@ -88,7 +101,12 @@ export class Harness {
 
   static async start(
     t: TestContext,
-    options: { settings?: Partial<LogCleanerSettings>; threaded?: boolean; path?: string } = {},
+    options: {
+      settings?: Partial<LogCleanerSettings>
+      threaded?: boolean
+      path?: string
+      roles?: Partial<ReplicaManagerOptions>
+    } = {},
   ): Promise<Harness> {
     const path = options.path ?? (await mkdtemp(join(tmpdir(), 'shardlog-')))
     const directory = await DataDirectory.open(path)
@@ -118,25 +136,44 @@ export class Harness {
       advanced: () => undefined,
       storageError: () => undefined,
     })
-    const replicas = new ReplicaManager({
+    const logs = new LogManager({
       ...{ directory, clock, timers, random: systemRandom, logger: keepingLogger(lines) },
       producerExpirationMs: 86_400_000,
       retentionCheckIntervalMs: 300_000,
       recoveryPointIntervalMs: 60_000,
+      highWatermarkIntervalMs: 5000,
       cleaner: { ...SETTINGS, ...options.settings },
       cleanerBackoffMs: 15_000,
-      partitionGone: () => undefined,
+    })
+    const replicas = new ReplicaManager({
+      ...{ brokerId: 0, clusterId: 'cluster', brokerEpoch: () => 1, epochOf: () => 1 },
+      addressOf: () => undefined,
+      openLink: () => Promise.reject(new Error('nobody is there')),
+      controller: { alterPartition: () => Promise.reject(new Error('nobody is there')) },
+      topicConfig: () => topicConfig({}),
+      ...{ lost: () => undefined, roleChanged: () => undefined, logDirFailed: () => undefined },
+      settings: {
+        lagTimeMaxMs: 30_000,
+        fetchMinBytes: 1,
+        fetchWaitMaxMs: 500,
+        fetchMaxBytes: 1 << 20,
+        fetchResponseMaxBytes: 10 << 20,
+        fetchBackoffMs: 1000,
+        fetchersPerLeader: 1,
+      },
+      ...{ logs, clock, timers, logger: keepingLogger(lines) },
+      ...options.roles,
     })
     const shard: Shard = await Shard.start({
       transport: transport.id,
       threaded: options.threaded ?? false,
       decompressionMaxBytes: 1e7,
       logger: silentLogger,
-      restarted: () => replicas.shardRestarted(shard),
+      restarted: () => logs.shardRestarted(shard),
     })
-    replicas.attachShards([shard])
+    logs.attachShards([shard])
     const parts = { directory, transport, shard, timers }
-    const harness = new Harness(path, parts, { replicas, clock, lines })
+    const harness = new Harness(path, parts, { logs, replicas, clock, lines })
     t.after(async () => {
       await harness.close()
       if (options.path === undefined) await rm(path, { recursive: true, force: true })
@@ -147,7 +184,8 @@ export class Harness {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    await this.replicas.close()
+    this.replicas.close()
+    await this.logs.close()
     this.#parts.timers.close()
     await this.#parts.shard.stop()
     this.#parts.transport.destroy()
@@ -176,13 +214,20 @@ export class Harness {
           },
         ],
       },
-      effectiveTopicConfig(new Map(Object.entries(configs)), {
-        dynamic: new Map(),
-        dynamicDefault: new Map(),
-        fixed: new Map(),
-      }),
+      topicConfig(configs),
     )
     return this.partition(topic)
+  }
+
+  async openLog(topic: string, configs: Readonly<Record<string, string>> = COMPACT) {
+    await this.open(topic, configs)
+    return this.log(topic)
+  }
+
+  log(topic: string): ShardLog {
+    const log = this.logs.find(topic, 0)
+    assert.ok(log)
+    return log
   }
 
   partition(topic: string): Partition {

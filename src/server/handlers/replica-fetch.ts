@@ -1,0 +1,612 @@
+// Hot path.
+/**
+ * Fetch from followers of the partitions that this broker leads. Each tells how far its log is, and
+ * that commits; it reads up to the log end.
+ *
+ * A follower keeps one fetch at its leader for all of its partitions, thousands of them, in one
+ * session. What a session costs is what changes in it: an answer looks at the partitions that the
+ * request names, those whose logs have moved since, and those that had an error or more to give.
+ *
+ * Sessions belong to their connection and end with it. Main thread.
+ */
+import type { MetadataCache } from '../../metadata/metadata-cache.ts'
+import { addon } from '../../native/addon.ts'
+import type { Connection } from '../../network/connection.ts'
+import type { Frame } from '../../network/request-handler.ts'
+import { ErrorCode } from '../../protocol/error-codes.ts'
+import { Fetch, type FetchRequest } from '../../protocol/messages/fetch.ts'
+import type { FetchPurgatory } from '../../replica/delayed-fetch.ts'
+import type { Partition } from '../../replica/partition.ts'
+import type { ReplicaManager } from '../../replica/replica-manager.ts'
+import { published } from '../../shard/published.ts'
+import type { Clock } from '../../util/clock.ts'
+import type { Random } from '../../util/random.ts'
+import type { Timer, TimerQueue } from '../../util/timer-queue.ts'
+import { type Divergence, divergenceOf } from '../divergence.ts'
+import {
+  answerOf,
+  checkLeaderEpoch,
+  failedAnswer,
+  type PartitionAnswer,
+  type TopicAnswer,
+} from '../fetch-answer.ts'
+import { errorOfMissing } from '../hosted-partition.ts'
+import type { LeaderHints } from '../leader-hints.ts'
+import type { Responder } from '../responder.ts'
+
+const SESSION_ID_MAX = 0x7fffffff
+const SESSION_EPOCH_MAX = 0x7fffffff
+const NEW_SESSION = 0
+/** `locate` answers errors as -(1000 + code). */
+const ERROR_BASE = 1000
+const NO_ROW = -1
+
+export interface ReplicaFetchServices {
+  readonly responder: Responder
+  readonly replicas: ReplicaManager
+  readonly metadata: MetadataCache
+  readonly purgatory: FetchPurgatory
+  readonly leaders: LeaderHints
+  readonly timers: TimerQueue
+  readonly clock: Clock
+  readonly random: Random
+  readonly fetchMaxBytes: number
+  /** Epoch that a broker is registered with; −1 if it is not. */
+  readonly epochOf: (brokerId: number) => number
+  /**
+   * How long a follower may wait to hear of a new high watermark when there is nothing else to tell
+   * it. In a stream of appends the next one tells it, and an answer for it alone would double the
+   * traffic.
+   */
+  readonly highWatermarkDelayMs: number
+}
+
+/** What a session fetches of a partition. */
+class ReplicaPosition {
+  readonly session: ReplicaSession
+  readonly topicId: string
+  readonly partition: number
+  currentLeaderEpoch = -1
+  fetchOffset = 0
+  lastFetchedEpoch = -1
+  logStart = -1
+  maxBytes = 0
+  /** Published row of the log that is watched for it. */
+  row = NO_ROW
+  /** Its position, as the request gave it, was found right and counted for the replica. */
+  isAccepted = false
+  errorCode = 0
+  diverging: Divergence | undefined = undefined
+  /** −1 before the first answer and after an error. */
+  toldHighWatermark = -1
+  toldLogStart = -1
+  /** Number of the answer that records went out with; the request behind it may not know of them. */
+  sentIn = -1
+
+  constructor(session: ReplicaSession, topicId: string, partition: number) {
+    this.session = session
+    this.topicId = topicId
+    this.partition = partition
+  }
+}
+
+interface ParkedFetch {
+  readonly frame: Frame
+  readonly minBytes: number
+  readonly maxBytes: number
+  readonly deadlineMs: number
+  /** Of no session yet: the answer tells of every partition that it names. */
+  readonly isFull: boolean
+  /** It was sent before the answer of this number arrived. */
+  readonly unawareOf: number
+}
+
+class ReplicaSession {
+  /** 0: of one fetch only. */
+  readonly id: number
+  readonly connection: Connection
+  readonly replicaId: number
+  readonly replicaEpoch: number
+  readonly topics = new Map<string, Map<number, ReplicaPosition>>()
+  /** What the next answer has to look at. */
+  readonly dirty = new Set<ReplicaPosition>()
+  /** Which epoch the next request must carry. */
+  epoch = 1
+  answers = 0
+  parked: ParkedFetch | null = null
+  isWoken = false
+  /** Since when only high watermarks and log starts have waited to be told. */
+  newsSinceMs = -1
+  timer: Timer | null = null
+  timerMs = Number.POSITIVE_INFINITY
+
+  constructor(options: {
+    readonly id: number
+    readonly connection: Connection
+    readonly replicaId: number
+    readonly replicaEpoch: number
+  }) {
+    this.id = options.id
+    this.connection = options.connection
+    this.replicaId = options.replicaId
+    this.replicaEpoch = options.replicaEpoch
+  }
+
+  get size(): number {
+    let size = 0
+    for (const positions of this.topics.values()) size += positions.size
+    return size
+  }
+}
+
+/** Who wants to know when a published row moves. */
+interface Watch {
+  readonly positions: Set<ReplicaPosition>
+  /** The row will tell of its next move, or has told already and the event is on its way. */
+  isArmed: boolean
+}
+
+/** What an attempt to answer has found. */
+interface Draft {
+  readonly topics: TopicAnswer[]
+  readonly positions: ReplicaPosition[]
+  readonly leaders: Set<number>
+}
+
+export class ReplicaFetchHandler {
+  readonly #services: ReplicaFetchServices
+  readonly #sessions = new Map<Connection, ReplicaSession>()
+  readonly #watches = new Map<number, Watch>()
+  #evaluations = 0
+
+  constructor(services: ReplicaFetchServices) {
+    this.#services = services
+    services.purgatory.follow({
+      advanced: (row) => this.#advanced(row),
+      expired: (row) => this.#expired(row),
+      stopped: () => this.#stopped(),
+    })
+  }
+
+  get sessionCount(): number {
+    return this.#sessions.size
+  }
+
+  /** How often a partition was looked at. */
+  get evaluations(): number {
+    return this.#evaluations
+  }
+
+  /** Answers or parks a fetch that is known to come from the replica that it names. */
+  handle(frame: Frame, request: FetchRequest): void {
+    const session = this.#sessionOf(frame, request)
+    if (typeof session === 'number') {
+      this.#services.responder.respond(Fetch, frame, {
+        errorCode: session,
+        sessionId: 0,
+        responses: [],
+      })
+      return
+    }
+    const isFull = request.sessionEpoch <= 0
+    // Whoever sends a second fetch wants the answer to the first.
+    const isBehindAnother = session.parked !== null
+    if (isBehindAnother) this.#attempt(session, true)
+    if (!isFull) this.#forget(session, request)
+    // Positions first: what they commit is waited for.
+    this.#take(session, request)
+    const { minBytes, maxBytes, maxWaitMs } = request
+    session.parked = {
+      frame,
+      minBytes,
+      maxBytes: Math.min(maxBytes, this.#services.fetchMaxBytes),
+      deadlineMs: this.#services.clock.monotonicMs() + Math.max(0, maxWaitMs),
+      isFull,
+      unawareOf: isBehindAnother ? session.answers : -1,
+    }
+    if (!this.#attempt(session, maxWaitMs <= 0)) this.#schedule(session)
+  }
+
+  /** The session of a fetch, or an error code. */
+  #sessionOf(frame: Frame, request: FetchRequest): ReplicaSession | number {
+    const { connection } = frame
+    const { sessionId, sessionEpoch } = request
+    const { replicaId, replicaEpoch } = request.replicaState
+    const known = this.#sessions.get(connection)
+    if (sessionId !== 0 && sessionEpoch > 0) {
+      const isIts =
+        known !== undefined &&
+        known.id === sessionId &&
+        known.replicaId === replicaId &&
+        known.replicaEpoch === replicaEpoch &&
+        this.#services.epochOf(replicaId) === replicaEpoch
+      if (!isIts) {
+        if (known?.parked) this.#attempt(known, true)
+        return ErrorCode.FETCH_SESSION_ID_NOT_FOUND
+      }
+      if (known.epoch !== sessionEpoch) {
+        if (known.parked !== null) this.#attempt(known, true)
+        return ErrorCode.INVALID_FETCH_SESSION_EPOCH
+      }
+      known.epoch = known.epoch === SESSION_EPOCH_MAX ? 1 : known.epoch + 1
+      return known
+    }
+    if (known !== undefined) this.#end(known)
+    const id =
+      sessionEpoch === NEW_SESSION ? this.#services.random.integer(SESSION_ID_MAX - 1) + 1 : 0
+    const session = new ReplicaSession({ id, connection, replicaId, replicaEpoch })
+    if (known === undefined) connection.onClose.add(() => this.#closed(connection))
+    this.#sessions.set(connection, session)
+    return session
+  }
+
+  #closed(connection: Connection): void {
+    const session = this.#sessions.get(connection)
+    this.#sessions.delete(connection)
+    if (session === undefined) return
+    session.parked = null
+    this.#end(session)
+  }
+
+  #end(session: ReplicaSession): void {
+    if (session.parked !== null) this.#attempt(session, true)
+    session.timer?.cancel()
+    session.timer = null
+    session.dirty.clear()
+    for (const positions of session.topics.values()) {
+      for (const position of positions.values()) this.#watch(position, NO_ROW)
+    }
+    session.topics.clear()
+  }
+
+  #forget(session: ReplicaSession, request: FetchRequest): void {
+    for (const { topicId, partitions } of request.forgottenTopicsData) {
+      const positions = session.topics.get(topicId)
+      if (positions === undefined) continue
+      for (const partition of partitions) {
+        const position = positions.get(partition)
+        if (position === undefined) continue
+        positions.delete(partition)
+        session.dirty.delete(position)
+        this.#watch(position, NO_ROW)
+      }
+      if (positions.size === 0) session.topics.delete(topicId)
+    }
+  }
+
+  #take(session: ReplicaSession, request: FetchRequest): void {
+    for (const { topicId, partitions } of request.topics) {
+      let positions = session.topics.get(topicId)
+      if (positions === undefined) {
+        positions = new Map()
+        session.topics.set(topicId, positions)
+      }
+      for (const one of partitions) {
+        let position = positions.get(one.partition)
+        if (position === undefined) {
+          position = new ReplicaPosition(session, topicId, one.partition)
+          positions.set(one.partition, position)
+        }
+        position.currentLeaderEpoch = one.currentLeaderEpoch
+        position.fetchOffset = one.fetchOffset
+        position.lastFetchedEpoch = one.lastFetchedEpoch
+        position.logStart = one.logStartOffset
+        position.maxBytes = one.partitionMaxBytes
+        position.sentIn = -1
+        this.#accept(position)
+        session.dirty.add(position)
+      }
+    }
+  }
+
+  /** Checks a position and has it counted; what is wrong with it is kept. */
+  #accept(position: ReplicaPosition): void {
+    const { session } = position
+    const { replicaId, replicaEpoch } = session
+    position.isAccepted = false
+    position.diverging = undefined
+    const partition = this.#find(position)
+    if (partition === undefined) return
+    const { leader } = partition
+    position.errorCode = this.#refusal(position, partition)
+    if (position.errorCode !== 0 || leader === null) return
+    const divergence = divergenceOf(partition, position)
+    if (divergence) {
+      position.diverging = divergence
+      return
+    }
+    const { fetchOffset } = position
+    if (divergence === null || fetchOffset < partition.logStart || fetchOffset > partition.logEnd) {
+      position.errorCode = ErrorCode.OFFSET_OUT_OF_RANGE
+      return
+    }
+    position.isAccepted = true
+    this.#watch(position, partition.row)
+    leader.followerFetched(replicaId, {
+      fetchOffset,
+      logStart: position.logStart,
+      brokerEpoch: replicaEpoch,
+    })
+  }
+
+  /** The partition, if it is here; the error code says why not. */
+  #find(position: ReplicaPosition): Partition | undefined {
+    const { metadata, replicas } = this.#services
+    const name = metadata.topicById(position.topicId)?.name
+    if (name === undefined) {
+      position.errorCode = ErrorCode.UNKNOWN_TOPIC_ID
+      return undefined
+    }
+    const partition = replicas.partition(name, position.partition)
+    if (partition === undefined) {
+      position.errorCode = errorOfMissing(metadata, name, position.partition)
+    } else if (!partition.isOnline) {
+      position.errorCode = ErrorCode.KAFKA_STORAGE_ERROR
+    } else if (partition.topicId !== position.topicId) {
+      position.errorCode = ErrorCode.INCONSISTENT_TOPIC_ID
+    } else {
+      return partition
+    }
+    return undefined
+  }
+
+  #refusal(position: ReplicaPosition, partition: Partition): number {
+    const { leader } = partition
+    const { replicaId, replicaEpoch } = position.session
+    const wrongEpoch = checkLeaderEpoch(position.currentLeaderEpoch, partition.leaderEpoch)
+    if (wrongEpoch !== 0) return wrongEpoch
+    if (leader === null) return ErrorCode.NOT_LEADER_OR_FOLLOWER
+    // What a broker sent before it was registered anew says nothing of its log (KIP-903).
+    if (this.#services.epochOf(replicaId) !== replicaEpoch) return ErrorCode.NOT_LEADER_OR_FOLLOWER
+    // Its controller may know of a reassignment that has not arrived here.
+    if (!leader.replicas.includes(replicaId)) return ErrorCode.UNKNOWN_LEADER_EPOCH
+    return ErrorCode.NONE
+  }
+
+  /** Has the session told of moves of that row, instead of the one before. */
+  #watch(position: ReplicaPosition, row: number): void {
+    if (position.row === row) return
+    const old = this.#watches.get(position.row)
+    if (old !== undefined) {
+      old.positions.delete(position)
+      if (old.positions.size === 0) this.#watches.delete(position.row)
+    }
+    position.row = row
+    if (row === NO_ROW) return
+    const watch = this.#watches.get(row)
+    if (watch === undefined) {
+      this.#watches.set(row, { positions: new Set([position]), isArmed: false })
+    } else {
+      watch.positions.add(position)
+    }
+  }
+
+  #advanced(row: number): void {
+    const watch = this.#watches.get(row)
+    if (watch === undefined) return
+    watch.isArmed = false
+    for (const position of watch.positions) this.#wake(position)
+  }
+
+  /** The row's partition has another role, or is gone. */
+  #expired(row: number): void {
+    const watch = this.#watches.get(row)
+    if (watch === undefined) return
+    watch.isArmed = false
+    for (const position of watch.positions) {
+      position.isAccepted = false
+      this.#wake(position)
+    }
+  }
+
+  /** The event may be one of many of this turn of the loop: they are answered together. */
+  #wake(position: ReplicaPosition): void {
+    const { session } = position
+    session.dirty.add(position)
+    if (session.parked === null || session.isWoken) return
+    session.isWoken = true
+    queueMicrotask(() => {
+      session.isWoken = false
+      if (session.parked !== null && !this.#attempt(session, false)) this.#schedule(session)
+    })
+  }
+
+  #stopped(): void {
+    for (const session of this.#sessions.values()) {
+      if (session.parked !== null) this.#attempt(session, true)
+    }
+  }
+
+  /** One timer per session, which is left alone as long as it comes early enough. */
+  #schedule(session: ReplicaSession): void {
+    const { parked } = session
+    if (parked === null) return
+    let dueMs = parked.deadlineMs
+    if (session.newsSinceMs >= 0) {
+      dueMs = Math.min(dueMs, session.newsSinceMs + this.#services.highWatermarkDelayMs)
+    }
+    if (session.timer !== null && session.timerMs <= dueMs) return
+    session.timer?.cancel()
+    session.timerMs = dueMs
+    const delayMs = Math.max(0, dueMs - this.#services.clock.monotonicMs())
+    session.timer = this.#services.timers.schedule(delayMs, () => {
+      session.timer = null
+      if (session.parked !== null && !this.#attempt(session, false)) this.#schedule(session)
+    })
+  }
+
+  /** Answers the parked fetch with what there is, if that is enough or it has to be. */
+  #attempt(session: ReplicaSession, mustAnswer: boolean): boolean {
+    const parked = session.parked as ParkedFetch
+    const { responder, clock } = this.#services
+    if (session.connection.closed) {
+      session.parked = null
+      return true
+    }
+    addon.clearStaged(responder.transport)
+    const draft: Draft = { topics: [], positions: [], leaders: new Set() }
+    let bytes = 0
+    // A new session's id is waited for.
+    let isUrgent = mustAnswer || parked.minBytes <= 0 || (parked.isFull && session.id !== 0)
+    for (const position of session.dirty) {
+      if (position.sentIn >= 0 && position.sentIn === parked.unawareOf) continue
+      const answer = this.#evaluate(position, Math.max(0, parked.maxBytes - bytes), bytes === 0)
+      if (answer === null) continue
+      if (answer.errorCode !== 0 || answer.divergingEpoch !== undefined) isUrgent = true
+      bytes += answer.records === null ? 0 : bytesOf(answer)
+      if (answer.currentLeader !== undefined) draft.leaders.add(answer.currentLeader.leaderId)
+      place(draft, position, answer)
+    }
+    const now = clock.monotonicMs()
+    const isNews = draft.positions.length > 0 && session.id !== 0
+    if (isNews && session.newsSinceMs < 0) session.newsSinceMs = now
+    isUrgent ||=
+      (bytes > 0 && bytes >= parked.minBytes) ||
+      now >= parked.deadlineMs ||
+      (session.newsSinceMs >= 0 && now >= session.newsSinceMs + this.#services.highWatermarkDelayMs)
+    if (!isUrgent) {
+      addon.clearStaged(responder.transport)
+      return false
+    }
+    this.#respond(session, parked, draft)
+    return true
+  }
+
+  #respond(session: ReplicaSession, parked: ParkedFetch, draft: Draft): void {
+    session.parked = null
+    session.newsSinceMs = -1
+    session.answers += 1
+    let at = 0
+    for (const { partitions } of draft.topics) {
+      for (const answer of partitions) {
+        this.#told(draft.positions[at] as ReplicaPosition, answer)
+        at += 1
+      }
+    }
+    const { responder, leaders } = this.#services
+    responder.respond(Fetch, parked.frame, {
+      errorCode: 0,
+      sessionId: session.id,
+      responses: draft.topics,
+      nodeEndpoints:
+        draft.leaders.size === 0
+          ? undefined
+          : leaders.endpoints(draft.leaders, session.connection.listenerName),
+    })
+  }
+
+  #told(position: ReplicaPosition, answer: PartitionAnswer): void {
+    const { session } = position
+    const isGood = answer.errorCode === 0
+    position.toldHighWatermark = isGood ? answer.highWatermark : -1
+    position.toldLogStart = isGood ? answer.logStartOffset : -1
+    if (bytesOf(answer) > 0) {
+      position.sentIn = session.answers
+    } else if (isGood && answer.divergingEpoch === undefined && !this.#hasMore(position)) {
+      session.dirty.delete(position)
+    }
+  }
+
+  /** There was no room for its records. */
+  #hasMore(position: ReplicaPosition): boolean {
+    return published.logEnd(position.row) > position.fetchOffset
+  }
+
+  /** What there is to tell of a partition; null if that is nothing. */
+  #evaluate(position: ReplicaPosition, left: number, isFirst: boolean): PartitionAnswer | null {
+    this.#evaluations += 1
+    let partition = this.#find(position)
+    if (partition === undefined) {
+      position.isAccepted = false
+      return this.#fail(position, partition)
+    }
+    if (!position.isAccepted || position.row !== partition.row) {
+      this.#accept(position)
+      partition = this.#find(position)
+    } else {
+      position.errorCode = this.#refusal(position, partition)
+    }
+    if (partition === undefined || position.errorCode !== 0) return this.#fail(position, partition)
+    return this.#read(position, partition, left, isFirst)
+  }
+
+  #read(
+    position: ReplicaPosition,
+    partition: Partition,
+    left: number,
+    isFirst: boolean,
+  ): PartitionAnswer | null {
+    this.#arm(position)
+    const answer = answerOf(position.partition, partition)
+    if (position.diverging !== undefined) {
+      answer.divergingEpoch = position.diverging
+      return answer
+    }
+    const end = partition.logEnd
+    const maxBytes = Math.min(position.maxBytes, left)
+    if (position.fetchOffset < end && (maxBytes > 0 || isFirst)) {
+      const located = addon.locate(
+        this.#services.responder.transport,
+        partition.log,
+        position.fetchOffset,
+        maxBytes,
+        end,
+        isFirst,
+      )
+      if (located < 0) {
+        position.errorCode = -located - ERROR_BASE
+        position.isAccepted = false
+        return this.#fail(position, partition)
+      }
+      if (located > 0) {
+        answer.records = { bytes: located }
+        return answer
+      }
+    }
+    const isNews =
+      answer.highWatermark !== position.toldHighWatermark ||
+      answer.logStartOffset !== position.toldLogStart
+    if (isNews || position.session.parked?.isFull) return answer
+    if (position.fetchOffset >= end) position.session.dirty.delete(position)
+    return null
+  }
+
+  /** Asks the row to tell of its next move, before it is read. */
+  #arm(position: ReplicaPosition): void {
+    const watch = this.#watches.get(position.row)
+    if (watch === undefined || watch.isArmed) return
+    watch.isArmed = true
+    published.wait(position.row)
+  }
+
+  #fail(position: ReplicaPosition, partition: Partition | undefined): PartitionAnswer {
+    const answer = failedAnswer(position.partition, position.errorCode)
+    const topic = partition?.topic ?? this.#services.metadata.topicById(position.topicId)?.name
+    if (topic !== undefined) {
+      answer.currentLeader = this.#services.leaders.of(
+        position.errorCode,
+        topic,
+        position.partition,
+        partition,
+      )
+    }
+    return answer
+  }
+}
+
+function bytesOf(answer: PartitionAnswer): number {
+  const { records } = answer
+  if (records === null) return 0
+  return records instanceof Uint8Array ? records.length : records.bytes
+}
+
+/** Topics in the order in which they come, so that regions and answers stay in step. */
+function place(draft: Draft, position: ReplicaPosition, answer: PartitionAnswer): void {
+  const last = draft.topics[draft.topics.length - 1]
+  if (last !== undefined && last.topicId === position.topicId) {
+    last.partitions.push(answer)
+  } else {
+    draft.topics.push({ topic: '', topicId: position.topicId, partitions: [answer] })
+  }
+  draft.positions.push(position)
+}
