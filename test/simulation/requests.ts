@@ -147,7 +147,7 @@ const reader = new MessageReader()
 
 /** Asks in the wire format of that version. */
 export async function ask<A extends ApiSchema>(
-  requester: Requester,
+  requester: Pick<Requester, 'request'>,
   api: A,
   version: number,
   request: RequestInput<A>,

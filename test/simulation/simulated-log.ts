@@ -80,7 +80,7 @@ export class SimulatedLog implements PartitionLog {
   }) {
     this.stored = options.stored
     this.config = options.config
-    this.settings = logSettingsOf(options.config, { bytesPerRollJitter: 0 } as never)
+    this.settings = logSettingsOf(options.config, { producerExpirationMs: 0, segmentJitterMs: 0 })
     this.log = options.handle
     this.row = options.handle
     this.#process = options.process
@@ -89,6 +89,11 @@ export class SimulatedLog implements PartitionLog {
       Math.max(options.highWatermark, options.stored.logStart),
       options.stored.logEnd,
     )
+  }
+
+  /** Of the clock of its broker. */
+  get nowMs(): number {
+    return this.#process.clock.monotonicMs()
   }
 
   get topic(): string {
