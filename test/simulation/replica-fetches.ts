@@ -348,7 +348,7 @@ export function decodeRecords(bytes: Uint8Array): {
   readonly baseOffset: number
   readonly records: readonly StoredRecord[]
 } {
-  const numbers = new Float64Array(bytes.slice().buffer)
+  const numbers = new Float64Array(Uint8Array.from(bytes).buffer)
   const records: StoredRecord[] = []
   for (let at = 1; at < numbers.length; at += NUMBERS_PER_RECORD) {
     const [value, epoch, producerId, sequence] = numbers.subarray(at, at + NUMBERS_PER_RECORD)

@@ -52,10 +52,10 @@ const CONNECT_TIMEOUT_MS = 10_000
 const PROBE_TIMEOUT_MS = 1000
 const RESTART_MS = 500
 
-/** Versions that 3.9 speaks between brokers of a ZooKeeper cluster. */
+/** The versions that brokers agree on when they speak with each other. */
 const Version = {
-  LEADER_AND_ISR: 6,
-  UPDATE_METADATA: 7,
+  LEADER_AND_ISR: 7,
+  UPDATE_METADATA: 8,
   STOP_REPLICA: 4,
   ALTER_PARTITION: 3,
   CONTROLLED_SHUTDOWN: 3,
@@ -83,6 +83,19 @@ export interface SimulatedBrokerOptions {
   /** What clients ask of this broker. */
   readonly serveClient: (broker: SimulatedBroker, name: string, body: unknown) => Promise<unknown>
 }
+
+/** What an administrator asks of the controller. */
+export type AdminRequest = { readonly topic: string } & (
+  | { readonly kind: 'create'; readonly assignments: readonly (readonly number[])[] }
+  | { readonly kind: 'delete' | 'elect' }
+  | { readonly kind: 'grow'; readonly count: number }
+  | {
+      readonly kind: 'reassign'
+      readonly partition: number
+      /** null takes a reassignment back. */
+      readonly replicas: readonly number[] | null
+    }
+)
 
 /** What one life of a broker is made of. */
 export interface BrokerParts {

@@ -142,7 +142,7 @@ export interface ClientOptions {
 }
 
 /** What producers and consumers have in common: connections, and who leads what. */
-class Client {
+export class Client {
   readonly process: SimulatedProcess
   protected readonly random: SeededRandom
   protected readonly options: ClientOptions
