@@ -520,8 +520,8 @@ Napi::Value RespondRegions(const Napi::CallbackInfo& info) {
 
 /// produce(transport, connection, sequence, acks, template, start, end, slices, count): posts the
 /// slices (rows of 11: log, position, length, leader epoch, wall clock ms, ordinal, holes of error,
-/// base offset, append time, log start, and the deadline in wall clock ms) to their shards, all or none. False when the request is
-/// gone or a row is out of the frame.
+/// base offset, append time, log start, and the deadline in ms of the clock that `expireParked` is
+/// told) to their shards, all or none. False when the request is gone or a row is out of the frame.
 Napi::Value Produce(const Napi::CallbackInfo& info) {
   constexpr size_t kRow = 11;
   BrokerTransport* broker = transport_of(info);
@@ -1143,8 +1143,7 @@ Napi::Value DeleteOldSegments(const Napi::CallbackInfo& info) {
 Napi::Value DeleteRecords(const Napi::CallbackInfo& info) {
   const std::shared_ptr<ShardLog> log = log_of(info);
   if (!log) return Napi::Number::New(info.Env(), 6);
-  log->shard->drain();
-  return Napi::Number::New(info.Env(), log->log->delete_records_to(integer(info[1])));
+  return Napi::Number::New(info.Env(), log->shard->delete_records(*log, integer(info[1])));
 }
 
 /// truncateLog(log, offset, fully, leaderEpoch): cuts a log that does not lead, or empties it to

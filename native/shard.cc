@@ -190,6 +190,13 @@ void Shard::remove_log(const std::shared_ptr<ShardLog>& log) {
   flush_connections();
 }
 
+int16_t Shard::delete_records(ShardLog& log, int64_t offset) {
+  drain();
+  const int16_t error = log.log->delete_records_to(offset);
+  if (error == 0) publish_wake(log);
+  return error;
+}
+
 int Shard::truncate(ShardLog& log, int64_t offset, bool fully, int32_t leader_epoch) {
   if (log.held || !log.waiting.empty()) return EBUSY;
   commit(log);

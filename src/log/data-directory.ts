@@ -21,6 +21,18 @@ const EAGAIN = 11
 const NAME_CHARACTERS_KEPT = 200
 const CLEANER_OFFSETS = 'cleaner-offset-checkpoint'
 
+const BOOT_ID_PATH = '/proc/sys/kernel/random/boot_id'
+
+/** The text of a file; null when there is none. */
+async function readIfThere(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
+}
+
 export interface PartitionFolder {
   readonly topic: string
   readonly partition: number
@@ -39,6 +51,7 @@ export interface Checkpoints {
 export class DataDirectory {
   readonly path: string
   #lock: number
+  #mayHaveLostTail = false
 
   private constructor(path: string, lock: number) {
     this.path = path
@@ -71,16 +84,9 @@ export class DataDirectory {
 
   /** The broker id and cluster id that the directory belongs to. */
   async readMeta(): Promise<{ brokerId: number | null; clusterId: string | null }> {
-    const path = join(this.path, 'meta.properties')
-    let text: string
-    try {
-      text = await readFile(path, 'utf8')
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-        return { brokerId: null, clusterId: null }
-      }
-      throw error
-    }
+    const path = this.#metaPath
+    const text = await readIfThere(path)
+    if (text === null) return { brokerId: null, clusterId: null }
     const properties = getProperties(text)
     const version = properties['version']
     if (version !== '0' && version !== '1') {
@@ -96,22 +102,44 @@ export class DataDirectory {
 
   async writeMeta(brokerId: number, clusterId: string): Promise<void> {
     await replaceFile(
-      join(this.path, 'meta.properties'),
+      this.#metaPath,
       `#\nbroker.id=${brokerId}\nversion=0\ncluster.id=${clusterId}\n`,
     )
+  }
+
+  /**
+   * Whether what the last broker here wrote may be gone in part: the machine went down under it, and
+   * with it what was not synced. A broker that is merely killed loses nothing. Known after
+   * `takeCleanShutdownMark`.
+   */
+  get mayHaveLostTail(): boolean {
+    return this.#mayHaveLostTail
   }
 
   /** Whether the last broker here stopped in order; the mark is gone afterwards. */
   async takeCleanShutdownMark(): Promise<boolean> {
     const path = join(this.path, '.kafka_cleanshutdown')
-    try {
-      await readFile(path)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
-      throw error
-    }
-    await rm(path)
-    return true
+    const isClean = (await readIfThere(path)) !== null
+    await this.#noteBoot(isClean)
+    if (isClean) await rm(path)
+    return isClean
+  }
+
+  async #noteBoot(isClean: boolean): Promise<void> {
+    const path = join(this.path, '.boot-id')
+    const noted = (await readIfThere(path))?.trim()
+    // Of a system that does not tell, every boot may be another one.
+    const current = (await readIfThere(BOOT_ID_PATH))?.trim() ?? ''
+    const isSameBoot = current !== '' && noted === current
+    if (isSameBoot) return
+    // The first broker here has nothing to lose.
+    const isNew = noted === undefined && (await readIfThere(this.#metaPath)) === null
+    this.#mayHaveLostTail = !isClean && !isNew
+    await replaceFile(path, `${current}\n`)
+  }
+
+  get #metaPath(): string {
+    return join(this.path, 'meta.properties')
   }
 
   async writeCleanShutdownMark(): Promise<void> {
@@ -171,25 +199,15 @@ export class DataDirectory {
   }
 
   async #topicIdIn(folder: string): Promise<string | null> {
-    try {
-      const text = await readFile(join(this.path, folder, 'partition.metadata'), 'utf8')
-      return /^topic_id: (\S+)$/m.exec(text)?.[1] ?? null
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-      throw error
-    }
+    const text = await readIfThere(join(this.path, folder, 'partition.metadata'))
+    return /^topic_id: (\S+)$/m.exec(text ?? '')?.[1] ?? null
   }
 
   async #leaderEpochIn(folder: string): Promise<number | null> {
-    try {
-      const text = await readFile(join(this.path, folder, 'leader-epoch-checkpoint'), 'utf8')
-      const last = text.trimEnd().split('\n').slice(2).at(-1)
-      const epoch = /^(\d+) \d+$/.exec(last ?? '')?.[1]
-      return epoch === undefined ? null : Number(epoch)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-      throw error
-    }
+    const text = await readIfThere(join(this.path, folder, 'leader-epoch-checkpoint'))
+    const last = text?.trimEnd().split('\n').slice(2).at(-1)
+    const epoch = /^(\d+) \d+$/.exec(last ?? '')?.[1]
+    return epoch === undefined ? null : Number(epoch)
   }
 
   /** Of a folder that is new: nothing is lost with the file but what the controller will tell. */

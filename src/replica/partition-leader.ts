@@ -29,6 +29,9 @@ export interface LeaderLog {
   failParked(errorCode: number): void
 }
 
+/** A follower whose change was turned down asks with every fetch. */
+const RETRY_PAUSE_MS = 200
+
 export interface IsrMember {
   readonly brokerId: number
   readonly brokerEpoch: number
@@ -92,6 +95,7 @@ export class PartitionLeader {
   readonly epochStart: number
   /** Proposed, and not decided. */
   #pending: readonly number[] | null = null
+  #quietUntilMs = Number.NEGATIVE_INFINITY
   #isClosed = false
   #posted = { followers: -1, inSync: -1, required: -1 }
   /** Called when a follower's log start moved. */
@@ -149,10 +153,11 @@ export class PartitionLeader {
   /** Another state of the same leadership: replicas or the ISR were changed by the controller. */
   update(state: LeadershipState): void {
     if (state.partitionEpoch < this.partitionEpoch) return
+    // What was proposed for the state before can be stored no more; for this one it still can.
+    if (state.partitionEpoch > this.partitionEpoch) this.#pending = null
     this.partitionEpoch = state.partitionEpoch
     this.replicas = state.replicas
     this.isr = state.isr
-    this.#pending = null
     this.#addFollowers()
     this.#post()
     this.#advance()
@@ -228,6 +233,7 @@ export class PartitionLeader {
     }
     // After `refused` the stored ISR is unknown: the larger one stays until the controller tells.
     if (decision.kind !== 'refused') this.#pending = null
+    if (decision.kind === 'retry') this.#quietUntilMs = this.#options.nowMs() + RETRY_PAUSE_MS
     this.#post()
     this.#advance()
   }
@@ -263,6 +269,7 @@ export class PartitionLeader {
     if (follower.logEnd < Math.max(log.highWatermark, this.epochStart)) return
     const epoch = brokerEpoch(brokerId)
     if (epoch < 0 || epoch !== follower.brokerEpoch) return
+    if (this.#options.nowMs() < this.#quietUntilMs) return
     this.#propose([...this.isr, brokerId])
   }
 

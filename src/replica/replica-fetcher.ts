@@ -70,6 +70,8 @@ interface Followed {
   readonly leaderEpoch: number
   /** As the session has it; −1: the session does not have the partition. */
   sentOffset: number
+  /** Number of the request that told it: answers to those before are of another position. */
+  sentIn: number
   /** Waits for a cut or a back-off. */
   isHeld: boolean
   retries: number
@@ -101,6 +103,7 @@ export class ReplicaFetcher {
   #sessionId = 0
   #sessionEpoch = 0
   #inFlight = 0
+  #requestCount = 0
   /** Answers are worked on one after the other. */
   #work: Promise<void> = Promise.resolve()
   #isClosed = false
@@ -120,6 +123,7 @@ export class ReplicaFetcher {
       log,
       leaderEpoch,
       sentOffset: -1,
+      sentIn: Number.POSITIVE_INFINITY,
       isHeld: false,
       retries: 0,
       timer: null,
@@ -186,7 +190,9 @@ export class ReplicaFetcher {
     // The first fetch of a session tells the id that all others need.
     if (this.#inFlight > 0 && (this.#changed.size === 0 || this.#sessionId === 0)) return
     if (this.#heldCount === this.#followed.size && this.#forgotten.size === 0) return
-    const request = this.#request()
+    this.#requestCount += 1
+    const number = this.#requestCount
+    const request = this.#request(number)
     const { sessionEpoch } = request
     this.#sessionEpoch = sessionEpoch === SESSION_EPOCH_MAX ? 1 : sessionEpoch + 1
     const link = this.#link
@@ -195,7 +201,7 @@ export class ReplicaFetcher {
     this.#work = this.#work
       .then(async () => {
         const answer = await answered
-        if (link === this.#link) await this.#take(answer)
+        if (link === this.#link) await this.#take(answer, number)
         else answer.drop()
       })
       .then(
@@ -277,7 +283,7 @@ export class ReplicaFetcher {
     this.#connectLater()
   }
 
-  #request(): FetchRequestInput & { readonly sessionEpoch: number } {
+  #request(number: number): FetchRequestInput & { readonly sessionEpoch: number } {
     const { brokerId, brokerEpoch, clusterId, maxWaitMs, minBytes, maxBytes } = this.#options
     const topics = new Map<string, FetchPartitionInput[]>()
     for (const followed of this.#changed) {
@@ -285,6 +291,7 @@ export class ReplicaFetcher {
       const fetchOffset = log.logEnd
       if (fetchOffset < 0) continue
       followed.sentOffset = fetchOffset
+      followed.sentIn = number
       this.#forgotten.delete(keyOf(log.topicId, log.partition))
       const list = topics.get(log.topicId)
       const entry = {
@@ -320,7 +327,7 @@ export class ReplicaFetcher {
     }
   }
 
-  async #take(answer: FetchAnswer): Promise<void> {
+  async #take(answer: FetchAnswer, number: number): Promise<void> {
     const { response } = answer
     if (response.errorCode !== 0) {
       answer.drop()
@@ -345,25 +352,25 @@ export class ReplicaFetcher {
     for (const { topicId, partitions } of response.responses) {
       for (const one of partitions) {
         const followed = this.#followed.get(keyOf(topicId, one.partitionIndex))
-        if (followed === undefined || followed.isHeld) continue
-        if (!this.#takeHead(followed, one)) continue
-        const { records } = one
+        if (followed === undefined || followed.isHeld || followed.sentOffset < 0) continue
+        const { log, leaderEpoch } = followed
+        // The fetch that moves the session on was not there yet: this is of the position before.
+        const isPast = followed.sentIn > number || followed.sentOffset !== log.logEnd
+        if (isPast ? !isPlain(one) : !this.#takeHead(followed, one)) continue
         taken.push([followed, one])
-        if (records === null || records.bytes === 0) {
-          const { log, leaderEpoch } = followed
+        const { records } = one
+        if (isPast || records === null || records.bytes === 0) {
           if (one.highWatermark > log.highWatermark) {
             log.moveHighWatermark(one.highWatermark, leaderEpoch)
           }
           continue
         }
-        // Sent twice, because the fetch that moved the session on was not there yet.
-        if (followed.sentOffset !== followed.log.logEnd) continue
         into.push(followed)
         appends.push({
-          log: followed.log.log,
+          log: log.log,
           position: records.position,
           bytes: records.bytes,
-          leaderEpoch: followed.leaderEpoch,
+          leaderEpoch,
           nowMs,
           highWatermark: one.highWatermark,
         })
@@ -404,7 +411,7 @@ export class ReplicaFetcher {
     switch (one.errorCode) {
       case ErrorCode.NONE:
         followed.retries = 0
-        if (one.divergingEpoch.epoch < 0 && one.divergingEpoch.endOffset < 0) return true
+        if (isPlain(one)) return true
         this.#cut(followed, () => this.#truncate(followed, one.divergingEpoch))
         return false
       case ErrorCode.OFFSET_OUT_OF_RANGE:
@@ -549,6 +556,11 @@ export class ReplicaFetcher {
       throw new Error('the leader has what it says it has not')
     }
   }
+}
+
+/** No error, and no divergence. */
+function isPlain({ errorCode, divergingEpoch: { epoch, endOffset } }: PartitionAnswer): boolean {
+  return errorCode === 0 && epoch < 0 && endOffset < 0
 }
 
 function keyOf(topicId: string, partition: number): string {

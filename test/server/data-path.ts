@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
+import type { TopicConfig } from '../../src/config/topic-config.ts'
 import { effectiveTopicConfig } from '../../src/config/topic-settings.ts'
 import { DataDirectory } from '../../src/log/data-directory.ts'
 import { buildBatch } from '../../src/log/record-format.ts'
@@ -20,8 +20,9 @@ import { ListOffsets } from '../../src/protocol/messages/list-offsets.ts'
 import { OffsetForLeaderEpoch } from '../../src/protocol/messages/offset-for-leader-epoch.ts'
 import { Produce } from '../../src/protocol/messages/produce.ts'
 import { FetchPurgatory } from '../../src/replica/delayed-fetch.ts'
+import { LogManager } from '../../src/replica/log-manager.ts'
+import { nativeLeaderLinks } from '../../src/replica/native-leader-link.ts'
 import type { Partition } from '../../src/replica/partition.ts'
-import { type IsrMember, PartitionLeader } from '../../src/replica/partition-leader.ts'
 import { ReplicaManager } from '../../src/replica/replica-manager.ts'
 import { FetchSessionCache } from '../../src/server/fetch-session.ts'
 import { createDeleteRecordsHandler } from '../../src/server/handlers/delete-records.ts'
@@ -35,13 +36,6 @@ import { RackAwareReplicaSelector } from '../../src/server/replica-selector.ts'
 import { RequestDispatcher, serve, serveFrames } from '../../src/server/request-dispatcher.ts'
 import { Responder } from '../../src/server/responder.ts'
 import { ConversionPool } from '../../src/shard/conversion-pool.ts'
-import {
-  failParked,
-  follow,
-  lead,
-  moveHighWatermark,
-  setInSync,
-} from '../../src/shard/log-commands.ts'
 import { Shard } from '../../src/shard/shard.ts'
 import { systemClock } from '../../src/util/clock.ts'
 import { silentLogger } from '../../src/util/logger.ts'
@@ -74,6 +68,20 @@ export interface Role {
   readonly isr?: readonly number[]
 }
 
+/** Where what was started is ended: the context of a test. */
+export interface Life {
+  after(end: () => void | Promise<void>): void
+}
+
+export interface DataPathOptions {
+  readonly brokerId?: number
+  readonly hasSelector?: boolean
+  readonly highWatermarkDelayMs?: number
+  readonly threaded?: boolean
+  /** Ports of the brokers that it can follow. */
+  readonly peers?: ReadonlyMap<number, number>
+}
+
 type ReplicaPartition = FetchRequestInput['topics'][number]['partitions'][number]
 
 export class DataPath {
@@ -82,54 +90,88 @@ export class DataPath {
   readonly epochs = new Map([OWN_ID, 2, 3].map((id) => [id, EPOCH_BASE + id]))
   /** Whether connections come from an address of the broker that they name. */
   isFromBroker = true
-  /** What the leaders proposed as ISR. */
-  readonly proposals: (readonly IsrMember[])[] = []
-  minInSyncReplicas = 1
+  /** ISRs that leaders proposed. */
+  readonly proposals: (readonly number[])[] = []
   readonly replicas: ReplicaManager
   readonly replicaFetch: ReplicaFetchHandler
-  readonly #port: number
-  readonly #t: TestContext
-  readonly #purgatory: FetchPurgatory
+  readonly purgatory: FetchPurgatory
+  readonly brokerId: number
+  readonly port: number
+  readonly #life: Life
   readonly #internal: InternalConnection
+  readonly #configs = new Map<string, TopicConfig>()
+  #partitionEpoch = 0
 
   private constructor(
-    t: TestContext,
+    life: Life,
+    options: DataPathOptions,
     parts: {
       readonly transport: Transport
-      readonly replicas: ReplicaManager
+      readonly logs: LogManager
       readonly purgatory: FetchPurgatory
       readonly timers: TimerQueue
       readonly port: number
-      readonly hasSelector: boolean
-      readonly highWatermarkDelayMs: number
     },
   ) {
-    const { transport, replicas, purgatory, timers } = parts
-    this.#t = t
-    this.#port = parts.port
-    this.#purgatory = purgatory
+    const { transport, logs, purgatory, timers } = parts
+    const { brokerId = OWN_ID, peers = new Map<number, number>() } = options
+    this.#life = life
+    this.brokerId = brokerId
+    this.port = parts.port
+    this.purgatory = purgatory
+    const clock = systemClock
+    const epochOf = (brokerId: number): number => this.epochs.get(brokerId) ?? -1
+    const replicas = new ReplicaManager({
+      ...{ brokerId, clusterId: 'cluster', brokerEpoch: () => epochOf(brokerId), epochOf },
+      addressOf: (id) => {
+        const port = peers.get(id)
+        return port === undefined ? undefined : { brokerId: id, host: '127.0.0.1', port }
+      },
+      openLink: nativeLeaderLinks({ transport, timers, brokerId, timeoutMs: 30_000 }),
+      controller: {
+        alterPartition: ({ topics }) => {
+          for (const { partitions } of topics) {
+            for (const one of partitions) {
+              this.proposals.push(one.newIsrWithEpochs.map(({ brokerId }) => brokerId))
+            }
+          }
+          return new Promise(() => undefined)
+        },
+      },
+      topicConfig: (topic) => this.#configs.get(topic) as TopicConfig,
+      ...{ lost: () => undefined, logDirFailed: () => undefined },
+      roleChanged: (partition) => purgatory.expire(partition.row),
+      settings: {
+        lagTimeMaxMs: 30_000,
+        fetchMinBytes: 1,
+        fetchWaitMaxMs: 500,
+        fetchMaxBytes: 1 << 20,
+        fetchResponseMaxBytes: 10 << 20,
+        fetchBackoffMs: 1000,
+        fetchersPerLeader: 1,
+      },
+      ...{ logs, clock, timers, logger: silentLogger },
+    })
     this.replicas = replicas
     this.#internal = transport.openInternal()
     const { metadata } = this
     metadata.setBrokers([OWN_ID, 2, 3].map(brokerImage))
     const responder = new Responder(transport.id)
-    const leaders = new LeaderHints({ metadata, brokerId: OWN_ID })
-    const epochOf = (brokerId: number): number => this.epochs.get(brokerId) ?? -1
+    const leaders = new LeaderHints({ metadata, brokerId })
     const random = new SeededRandom(7)
-    const clock = systemClock
     this.replicaFetch = new ReplicaFetchHandler({
       ...{ responder, replicas, metadata, purgatory, leaders, timers, clock, random, epochOf },
       fetchMaxBytes: 50 << 20,
-      highWatermarkDelayMs: parts.highWatermarkDelayMs,
+      highWatermarkDelayMs: options.highWatermarkDelayMs ?? 60_000,
     })
     const isBrokerAddress = (): boolean => this.isFromBroker
     const fetch = new FetchHandler({
       ...{ responder, replicas, metadata, purgatory, leaders, epochOf, isBrokerAddress },
       replicaFetch: this.replicaFetch,
-      replicaSelector: parts.hasSelector
-        ? new RackAwareReplicaSelector({ metadata, brokerId: OWN_ID })
+      replicaSelector: options.hasSelector
+        ? new RackAwareReplicaSelector({ metadata, brokerId })
         : null,
-      brokerId: OWN_ID,
+      brokerId,
       sessions: new FetchSessionCache({ slots: 100, clock, random }),
       fetchMaxBytes: 50 << 20,
       decompressionMaxBytes: 1 << 20,
@@ -138,7 +180,7 @@ export class DataPath {
     })
     const produce = new ProduceHandler({
       ...{ responder, replicas, metadata, leaders, clock },
-      brokerId: OWN_ID,
+      brokerId,
     })
     const dispatcher = new RequestDispatcher(
       [
@@ -167,10 +209,7 @@ export class DataPath {
     })
   }
 
-  static async start(
-    t: TestContext,
-    options: { hasSelector?: boolean; highWatermarkDelayMs?: number; threaded?: boolean } = {},
-  ): Promise<DataPath> {
+  static async start(life: Life, options: DataPathOptions = {}): Promise<DataPath> {
     const path = await mkdtemp(join(tmpdir(), 'shardlog-'))
     const directory = await DataDirectory.open(path)
     const clock = systemClock
@@ -192,11 +231,12 @@ export class DataPath {
       silentLogger,
     )
     const purgatory = new FetchPurgatory(timers)
-    const replicas = new ReplicaManager({
+    const logs = new LogManager({
       ...{ directory, clock, timers, random: systemRandom, logger: silentLogger },
       producerExpirationMs: 86_400_000,
       retentionCheckIntervalMs: 300_000,
       recoveryPointIntervalMs: 60_000,
+      highWatermarkIntervalMs: 5000,
       cleaner: {
         threads: 0,
         mapBytes: 1 << 20,
@@ -207,26 +247,22 @@ export class DataPath {
         decompressionMaxBytes: 1 << 24,
       },
       cleanerBackoffMs: 15_000,
-      partitionGone: (partition) => purgatory.expire(partition.row),
     })
     const shard: Shard = await Shard.start({
       transport: transport.id,
       threaded: options.threaded ?? false,
       decompressionMaxBytes: 1e7,
       logger: silentLogger,
-      restarted: () => replicas.shardRestarted(shard),
+      restarted: () => logs.shardRestarted(shard),
     })
-    replicas.attachShards([shard])
+    logs.attachShards([shard])
     const port = await transport.listen('PLAINTEXT', '127.0.0.1', 0, 10)
-    const made = new DataPath(t, {
-      ...{ transport, replicas, purgatory, timers, port },
-      hasSelector: options.hasSelector ?? false,
-      highWatermarkDelayMs: options.highWatermarkDelayMs ?? 60_000,
-    })
-    t.after(async () => {
+    const made = new DataPath(life, options, { transport, logs, purgatory, timers, port })
+    life.after(async () => {
       purgatory.expireAll()
       await transport.stop()
-      await replicas.close()
+      made.replicas.close()
+      await logs.close()
       timers.close()
       await shard.stop()
       transport.destroy()
@@ -237,20 +273,26 @@ export class DataPath {
   }
 
   async connect(): Promise<WireClient> {
-    const client = await WireClient.connect(this.#port)
-    this.#t.after(() => client.close())
+    const client = await WireClient.connect(this.port)
+    this.#life.after(() => client.close())
     return client
   }
 
-  /** Creates a topic whose partitions this broker leads. */
+  /** Creates a topic whose partitions this broker leads, unless another one does. */
   async open(
     name: string,
-    options: { partitions?: number; configs?: Record<string, string>; role?: Role } = {},
+    options: {
+      readonly partitions?: number
+      readonly configs?: Readonly<Record<string, string>>
+      readonly role?: Role
+      readonly leader?: number
+    } = {},
   ): Promise<Partition[]> {
+    const { leader = this.brokerId } = options
     const images: PartitionImage[] = []
     for (let partition = 0; partition < (options.partitions ?? 1); partition += 1) {
       images.push({
-        ...{ topic: name, partition, leader: OWN_ID, leaderEpoch: 0, partitionEpoch: 0 },
+        ...{ topic: name, partition, leader, leaderEpoch: 0, partitionEpoch: 0 },
         ...{ controllerEpoch: 1, replicas: [OWN_ID, 2, 3], isr: [OWN_ID, 2, 3] },
         offlineReplicas: [],
       })
@@ -262,8 +304,8 @@ export class DataPath {
       configs: new Map(),
       partitions: images,
     }
-    await this.replicas.openTopic(
-      image,
+    this.#configs.set(
+      name,
       effectiveTopicConfig(new Map(Object.entries(options.configs ?? {})), {
         dynamic: new Map(),
         dynamicDefault: new Map(),
@@ -271,9 +313,8 @@ export class DataPath {
       }),
     )
     this.metadata.putTopic(image)
-    const partitions = images.map(({ partition }) => this.partition(name, partition))
-    for (const partition of partitions) this.lead(partition, options.role)
-    return partitions
+    await this.#tell(name, images.length, leader, options.role)
+    return images.map(({ partition }) => this.partition(name, partition))
   }
 
   partition(topic: string, number = 0): Partition {
@@ -283,57 +324,67 @@ export class DataPath {
   }
 
   /** This broker leads from now on. */
-  lead(partition: Partition, role: Role = {}): void {
-    partition.leader?.close()
-    partition.leaderEpoch = role.leaderEpoch ?? 1
-    partition.leaderId = OWN_ID
-    partition.leader = new PartitionLeader({
-      brokerId: OWN_ID,
-      state: {
-        leaderEpoch: partition.leaderEpoch,
-        partitionEpoch: 1,
-        replicas: role.replicas ?? [OWN_ID, 2, 3],
-        isr: role.isr ?? [OWN_ID, 2, 3],
-      },
-      log: {
-        get logEnd() {
-          return partition.logEnd
-        },
-        get highWatermark() {
-          return partition.highWatermark
-        },
-        lead: ({ leaderEpoch, followers, inSync, required }) => {
-          lead(partition.log, { leaderEpoch, followers })
-          setInSync(partition.log, { inSync, required })
-        },
-        moveHighWatermark: (offset, epoch) => moveHighWatermark(partition.log, offset, epoch),
-        failParked: (errorCode) => failParked(partition.log, errorCode),
-      },
-      minInSyncReplicas: () => this.minInSyncReplicas,
-      lagTimeMaxMs: 30_000,
-      brokerEpoch: (brokerId) => this.epochs.get(brokerId) ?? -1,
-      propose: (_leader, isr) => this.proposals.push(isr),
-      nowMs: () => systemClock.monotonicMs(),
-    })
-    this.#announce(partition, OWN_ID)
-    this.#purgatory.expire(partition.row)
+  async lead(partition: Partition, role: Role = {}): Promise<void> {
+    await this.#tell(partition.topic, [partition.partition], this.brokerId, role)
   }
 
   /** Another broker leads from now on. */
-  follow(partition: Partition, leaderId: number, leaderEpoch: number): void {
-    partition.leader?.close()
-    partition.leader = null
-    partition.leaderId = leaderId
-    partition.leaderEpoch = leaderEpoch
-    follow(partition.log, leaderEpoch)
-    this.#announce(partition, leaderId)
-    this.#purgatory.expire(partition.row)
+  async follow(partition: Partition, leaderId: number, leaderEpoch: number): Promise<void> {
+    await this.#tell(partition.topic, [partition.partition], leaderId, { leaderEpoch })
   }
 
-  #announce(partition: Partition, leader: number): void {
-    const image = this.metadata.partition(partition.topic, partition.partition)
+  /** What the controller says of partitions, of their roles and to the clients. */
+  async #tell(
+    topicName: string,
+    partitions: number | readonly number[],
+    leader: number,
+    { leaderEpoch = 1, replicas = [OWN_ID, 2, 3], isr = replicas }: Role = {},
+  ): Promise<void> {
+    this.#partitionEpoch += 1
+    const numbers =
+      typeof partitions === 'number' ? Array.from({ length: partitions }, (_, i) => i) : partitions
+    const partitionStates = numbers.map((partitionIndex) => ({
+      ...{ topicName, partitionIndex, leader, leaderEpoch, controllerEpoch: 1 },
+      ...{ isr: [...isr], replicas: [...replicas], addingReplicas: [], removingReplicas: [] },
+      ...{ partitionEpoch: this.#partitionEpoch, isNew: false, leaderRecoveryState: 0 },
+    }))
+    const told = await this.replicas.applyLeaderAndIsr({
+      ...{ controllerId: OWN_ID, isKRaftController: false, controllerEpoch: 1 },
+      ...{ brokerEpoch: this.epochs.get(OWN_ID) ?? -1, type: 0, liveLeaders: [] },
+      ungroupedPartitionStates: [],
+      topicStates: [{ topicName, topicId: topicIdOf(topicName), partitionStates }],
+    })
+    assert.equal(told.errorCode, 0)
+    assert.ok(told.partitionErrors.every(({ errorCode }) => errorCode === 0))
+    const image = this.metadata.topic(topicName)
     if (image === undefined) return
-    this.metadata.putPartition({ ...image, leader, leaderEpoch: partition.leaderEpoch })
+    this.metadata.putTopic({
+      ...image,
+      partitions: image.partitions.map((one) =>
+        numbers.includes(one.partition) ? { ...one, leader, leaderEpoch } : one,
+      ),
+    })
+  }
+
+  /** What this broker hosts without leading it; the controller has not told of it yet. */
+  forget(topic: string): void {
+    this.metadata.removeTopic(topic)
+  }
+
+  /** A topic that is on other brokers only. */
+  elsewhere(name: string, leader = 2): void {
+    this.metadata.putTopic({
+      name,
+      topicId: topicIdOf(name),
+      isInternal: false,
+      configs: new Map(),
+      partitions: [
+        {
+          ...{ topic: name, partition: 0, leader, leaderEpoch: 7, partitionEpoch: 0 },
+          ...{ controllerEpoch: 1, replicas: [2, 3], isr: [2, 3], offlineReplicas: [] },
+        },
+      ],
+    })
   }
 
   /** Appends one record without waiting for replicas. */

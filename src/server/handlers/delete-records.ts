@@ -7,7 +7,7 @@ import type {
   DeleteRecordsResponseInput,
 } from '../../protocol/messages/delete-records.ts'
 import type { ReplicaManager } from '../../replica/replica-manager.ts'
-import { errorOfMissing, leads } from '../hosted-partition.ts'
+import { errorOfMissing } from '../hosted-partition.ts'
 
 export function createDeleteRecordsHandler(services: {
   readonly replicas: ReplicaManager
@@ -32,11 +32,15 @@ export function createDeleteRecordsHandler(services: {
               return answer(errorOfMissing(metadata, name, partitionIndex))
             }
             if (!partition.isOnline) return answer(ErrorCode.KAFKA_STORAGE_ERROR)
-            if (!leads(partition)) return answer(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+            if (!partition.isLeader) return answer(ErrorCode.NOT_LEADER_OR_FOLLOWER)
             // A compacted topic without delete keeps its last values for ever.
             if (!partition.settings.deletes) return answer(ErrorCode.POLICY_VIOLATION)
             if (offset < -1) return answer(ErrorCode.OFFSET_OUT_OF_RANGE)
-            const [errorCode, lowWatermark] = await replicas.deleteRecords(partition, offset)
+            const [errorCode, lowWatermark] = await replicas.deleteRecords(
+              partition,
+              offset,
+              request.timeoutMs,
+            )
             return answer(errorCode, lowWatermark)
           }),
         ),

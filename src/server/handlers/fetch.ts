@@ -31,7 +31,7 @@ import {
   type FetchSessionCache,
   fetchKey,
 } from '../fetch-session.ts'
-import { errorOfMissing, leads } from '../hosted-partition.ts'
+import { errorOfMissing } from '../hosted-partition.ts'
 import type { LeaderHints } from '../leader-hints.ts'
 import type { ReplicaSelector } from '../replica-selector.ts'
 import type { Responder } from '../responder.ts'
@@ -223,8 +223,12 @@ class PendingFetch {
   }
 
   #find(one: FetchedPartition): Partition | undefined {
+    const { replicas } = this.#services
+    if (one.topicId === ZERO_UUID) return replicas.partition(one.topic, one.partition)
+    const partition = replicas.partitionById(one.topicId, one.partition)
+    if (partition !== undefined) return partition
     const name = this.#nameOf(one)
-    return name === undefined ? undefined : this.#services.replicas.partition(name, one.partition)
+    return name === undefined ? undefined : replicas.partition(name, one.partition)
   }
 
   attempt(expired: boolean): boolean {
@@ -399,8 +403,12 @@ class PendingFetch {
     }
     const wrongEpoch = checkLeaderEpoch(one.currentLeaderEpoch, partition.leaderEpoch)
     if (wrongEpoch !== 0) return wrongEpoch
+    if (partition.isLeader) return ErrorCode.NONE
+    // Who neither leads nor follows may have been told nothing for long.
     const readsFollowers = version >= FIRST_FOLLOWER_READ || this.#replicaId === DEBUGGING_REPLICA
-    return readsFollowers || leads(partition) ? ErrorCode.NONE : ErrorCode.NOT_LEADER_OR_FOLLOWER
+    return readsFollowers && partition.isFollower
+      ? ErrorCode.NONE
+      : ErrorCode.NOT_LEADER_OR_FOLLOWER
   }
 
   /** From where the consumer had better read; −1: from here. */

@@ -8,7 +8,7 @@ import type {
 import type { Partition } from '../../replica/partition.ts'
 import type { ReplicaManager } from '../../replica/replica-manager.ts'
 import { checkLeaderEpoch } from '../fetch-answer.ts'
-import { errorOfMissing, leads } from '../hosted-partition.ts'
+import { errorOfMissing } from '../hosted-partition.ts'
 import type { RequestContext } from '../request-context.ts'
 
 const LATEST = -1
@@ -91,7 +91,7 @@ export function createListOffsetsHandler(services: ListOffsetsServices) {
     if (!partition.isOnline) return ErrorCode.KAFKA_STORAGE_ERROR
     const wrongEpoch = checkLeaderEpoch(currentLeaderEpoch, partition.leaderEpoch)
     if (wrongEpoch !== 0) return wrongEpoch
-    return asker.asksAnyReplica || leads(partition)
+    return asker.asksAnyReplica || partition.isLeader
       ? ErrorCode.NONE
       : ErrorCode.NOT_LEADER_OR_FOLLOWER
   }

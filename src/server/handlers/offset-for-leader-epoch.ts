@@ -11,7 +11,7 @@ import type {
 } from '../../protocol/messages/offset-for-leader-epoch.ts'
 import type { ReplicaManager } from '../../replica/replica-manager.ts'
 import { checkLeaderEpoch } from '../fetch-answer.ts'
-import { errorOfMissing, leads } from '../hosted-partition.ts'
+import { errorOfMissing } from '../hosted-partition.ts'
 
 type Wanted = OffsetForLeaderEpochRequest['topics'][number]['partitions'][number]
 
@@ -29,7 +29,7 @@ export function createOffsetForLeaderEpochHandler(services: {
     if (!partition.isOnline) return fail(ErrorCode.KAFKA_STORAGE_ERROR)
     const wrongEpoch = checkLeaderEpoch(currentLeaderEpoch, partition.leaderEpoch)
     if (wrongEpoch !== 0) return fail(wrongEpoch)
-    if (!leads(partition)) return fail(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+    if (!partition.isLeader) return fail(ErrorCode.NOT_LEADER_OR_FOLLOWER)
     const [epoch, endOffset] = addon.epochEndOffset(partition.log, leaderEpoch)
     return { errorCode: ErrorCode.NONE, partition: number, leaderEpoch: epoch, endOffset }
   }

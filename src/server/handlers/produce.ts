@@ -16,7 +16,7 @@ import { Produce, type ProduceRequest } from '../../protocol/messages/produce.ts
 import type { Partition } from '../../replica/partition.ts'
 import type { ReplicaManager } from '../../replica/replica-manager.ts'
 import type { Clock } from '../../util/clock.ts'
-import { errorOfMissing, leads } from '../hosted-partition.ts'
+import { errorOfMissing } from '../hosted-partition.ts'
 import type { Leader, LeaderHints } from '../leader-hints.ts'
 import type { Responder } from '../responder.ts'
 
@@ -96,6 +96,7 @@ export class ProduceHandler {
     const request = decodeRequest(Produce, version, reader)
     const refusal = this.#refuseWhole(request)
     const now = clock.nowMs()
+    const deadlineMs = request.acks === -1 ? clock.monotonicMs() + request.timeoutMs : 0
     let slices = 0
     let ordinal = 0
     let refused = 0
@@ -111,7 +112,8 @@ export class ProduceHandler {
             : this.#refuse(name, index, partition, version))
         if (wrong === null && records !== null && partition !== undefined) {
           this.#setSlice(slices, partition, records.position, records.bytes, now, ordinal)
-          this.#slices[slices * SLICE + 10] = now + request.timeoutMs
+          this.#slices[slices * SLICE + 10] = deadlineMs
+          if (request.acks === -1) replicas.deadlines.note(partition, deadlineMs)
           slices += 1
           answers.push(appended(index))
         } else {
@@ -195,7 +197,7 @@ export class ProduceHandler {
           : ErrorCode.NOT_LEADER_OR_FOLLOWER,
       )
     }
-    if (leads(partition)) return null
+    if (partition.isLeader) return null
     return this.#misdirected(topic, index, partition, ErrorCode.NOT_LEADER_OR_FOLLOWER)
   }
 

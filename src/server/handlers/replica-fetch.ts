@@ -131,12 +131,6 @@ class ReplicaSession {
     this.replicaId = options.replicaId
     this.replicaEpoch = options.replicaEpoch
   }
-
-  get size(): number {
-    let size = 0
-    for (const positions of this.topics.values()) size += positions.size
-    return size
-  }
 }
 
 /** Who wants to know when a published row moves. */
@@ -170,6 +164,13 @@ export class ReplicaFetchHandler {
 
   get sessionCount(): number {
     return this.#sessions.size
+  }
+
+  /** Fetches that wait. */
+  get parkedCount(): number {
+    let count = 0
+    for (const { parked } of this.#sessions.values()) if (parked !== null) count += 1
+    return count
   }
 
   /** How often a partition was looked at. */
@@ -322,7 +323,7 @@ export class ReplicaFetchHandler {
     }
     position.isAccepted = true
     this.#watch(position, partition.row)
-    leader.followerFetched(replicaId, {
+    this.#services.replicas.followerFetched(partition, replicaId, {
       fetchOffset,
       logStart: position.logStart,
       brokerEpoch: replicaEpoch,
@@ -331,23 +332,25 @@ export class ReplicaFetchHandler {
 
   /** The partition, if it is here; the error code says why not. */
   #find(position: ReplicaPosition): Partition | undefined {
-    const { metadata, replicas } = this.#services
-    const name = metadata.topicById(position.topicId)?.name
-    if (name === undefined) {
-      position.errorCode = ErrorCode.UNKNOWN_TOPIC_ID
+    const { replicas } = this.#services
+    // The controller tells of a leadership before it tells of the topic.
+    const partition = replicas.partitionById(position.topicId, position.partition)
+    if (partition === undefined) {
+      position.errorCode = this.#whyMissing(position)
       return undefined
     }
-    const partition = replicas.partition(name, position.partition)
-    if (partition === undefined) {
-      position.errorCode = errorOfMissing(metadata, name, position.partition)
-    } else if (!partition.isOnline) {
-      position.errorCode = ErrorCode.KAFKA_STORAGE_ERROR
-    } else if (partition.topicId !== position.topicId) {
-      position.errorCode = ErrorCode.INCONSISTENT_TOPIC_ID
-    } else {
-      return partition
-    }
+    if (partition.isOnline) return partition
+    position.errorCode = ErrorCode.KAFKA_STORAGE_ERROR
     return undefined
+  }
+
+  #whyMissing({ topicId, partition }: ReplicaPosition): number {
+    const { metadata, replicas } = this.#services
+    const name = metadata.topicById(topicId)?.name
+    if (name === undefined) return ErrorCode.UNKNOWN_TOPIC_ID
+    return replicas.partition(name, partition) === undefined
+      ? errorOfMissing(metadata, name, partition)
+      : ErrorCode.INCONSISTENT_TOPIC_ID
   }
 
   #refusal(position: ReplicaPosition, partition: Partition): number {
@@ -502,6 +505,9 @@ export class ReplicaFetchHandler {
     position.toldLogStart = isGood ? answer.logStartOffset : -1
     if (bytesOf(answer) > 0) {
       position.sentIn = session.answers
+      // Others come before it next time.
+      session.dirty.delete(position)
+      session.dirty.add(position)
     } else if (isGood && answer.divergingEpoch === undefined && !this.#hasMore(position)) {
       session.dirty.delete(position)
     }
