@@ -158,7 +158,7 @@ export class Broker {
     const member = new ClusterMember({
       ...{ brokerId, config, texts, topicConfigs, registry, listenerName, clock, random },
       timers: this.#timers,
-      hasLostTail: directory.mayHaveLostTail,
+      hasLostTail: false,
       links: (brokers) => {
         const options = {
           ...{ brokerId, brokers, connectTimeoutMs: CONNECT_TIMEOUT_MS },

@@ -9,12 +9,7 @@
  */
 import type { BrokerConfig } from '../config/broker-config.ts'
 import type { TopicConfig } from '../config/topic-config.ts'
-import {
-  type DescribedConfig,
-  describeTopicConfig,
-  effectiveTopicConfig,
-  wrongTopicConfig,
-} from '../config/topic-settings.ts'
+import { describeTopicConfig, effectiveTopicConfig } from '../config/topic-settings.ts'
 import type { MetadataCache } from '../metadata/metadata-cache.ts'
 import { isInternalTopic, type PartitionImage, type TopicImage } from '../metadata/topic-image.ts'
 import { ErrorCode, errorMessage, KafkaError } from '../protocol/error-codes.ts'
@@ -31,9 +26,36 @@ import type { Logger } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
 import type { TimerQueue } from '../util/timer-queue.ts'
 import type { LiveBrokerTexts } from './broker-texts.ts'
-import { assignReplicas, checkAssignment } from './replica-assignment.ts'
 import { Serial } from './serial.ts'
-import { collisionKey, wrongTopicName } from './topic-name.ts'
+import {
+  type ChangeOptions,
+  type CreateOutcome,
+  type MorePartitions,
+  type NewTopic,
+  NOT_CREATED,
+  namedTwice,
+  succeeded,
+  type TopicOutcome,
+  timedOut,
+  uniqueByName,
+} from './topic-change.ts'
+import { TopicNames } from './topic-names.ts'
+import {
+  checkConfigs,
+  createTopicId,
+  PARTITIONS_PER_REQUEST_MAX,
+  type PartitionBudget,
+  type TopicPlan,
+  TopicPlanner,
+} from './topic-planner.ts'
+
+export type {
+  ChangeOptions,
+  CreateOutcome,
+  MorePartitions,
+  NewTopic,
+  TopicOutcome,
+} from './topic-change.ts'
 
 /** What has the logs of this broker's partitions. An error it throws fails the change. */
 export interface TopicHost {
@@ -55,54 +77,6 @@ export interface TopicManagerOptions {
   readonly logger: Logger
 }
 
-export interface NewTopic {
-  readonly name: string
-  /** −1: the broker's default. */
-  readonly numPartitions: number
-  /** −1: the broker's default. */
-  readonly replicationFactor: number
-  readonly assignments: readonly {
-    readonly partitionIndex: number
-    readonly brokerIds: readonly number[]
-  }[]
-  readonly configs: readonly { readonly name: string; readonly value: string | null }[]
-}
-
-export interface ChangeOptions {
-  /** How long the caller waits; what is not done by then goes on, but is answered as timed out. */
-  readonly timeoutMs: number
-  readonly validateOnly: boolean
-}
-
-export interface TopicOutcome {
-  readonly name: string
-  readonly errorCode: number
-  readonly errorMessage: string | null
-}
-
-export interface CreateOutcome extends TopicOutcome {
-  readonly topicId: string
-  /** −1 where it failed. */
-  readonly numPartitions: number
-  readonly replicationFactor: number
-  readonly configs: readonly DescribedConfig[]
-}
-
-export interface MorePartitions {
-  readonly name: string
-  /** How many there shall be in all. */
-  readonly count: number
-  /** Replicas of the new ones; null: the broker chooses. */
-  readonly assignments: readonly { readonly brokerIds: readonly number[] }[] | null
-}
-
-interface TopicPlan {
-  readonly registration: TopicRegistration
-  readonly configs: ReadonlyMap<string, string>
-}
-
-/** Partitions that one request may create. */
-const PARTITIONS_PER_REQUEST_MAX = 10_000
 /** Registry writes that are asked for together. */
 const WRITES_TOGETHER = 1000
 /** Topics of one request that are worked on at the same time; they share syncs of the registry. */
@@ -112,7 +86,6 @@ export class TopicManager {
   readonly #registry: ClusterRegistry
   readonly #metadata: MetadataCache
   readonly #host: TopicHost
-  readonly #config: BrokerConfig
   readonly #texts: LiveBrokerTexts
   readonly #random: Random
   readonly #timers: TimerQueue
@@ -120,19 +93,31 @@ export class TopicManager {
   readonly #serial = new Serial()
   /** Topics whose deletion was begun and failed, here or before a restart. */
   readonly #undeleted = new Set<string>()
-  /** Names in use, and those being created, by collision key. */
-  readonly #namesByKey = new Map<string, Set<string>>()
+  readonly #names = new TopicNames()
+  readonly #planner: TopicPlanner
   #controllerEpoch = 0
 
   constructor(options: TopicManagerOptions) {
     this.#registry = options.registry
     this.#metadata = options.metadata
     this.#host = options.host
-    this.#config = options.config
     this.#texts = options.texts
     this.#random = options.random
     this.#timers = options.timers
     this.#logger = options.logger
+    const { metadata } = options
+    this.#planner = new TopicPlanner({
+      config: options.config,
+      random: options.random,
+      view: {
+        get brokers() {
+          return metadata.brokers
+        },
+        isAlive: (id) => metadata.isAlive(id),
+        hasTopic: (name) => metadata.topic(name) !== undefined,
+        alike: (name) => this.#names.alike(name),
+      },
+    })
   }
 
   /**
@@ -182,12 +167,7 @@ export class TopicManager {
     const changes = uniqueByName(topics).map(({ topic, isRepeated }) => ({
       name: topic.name,
       run: async (): Promise<CreateOutcome> => {
-        if (isRepeated) {
-          throw new KafkaError(
-            ErrorCode.INVALID_REQUEST,
-            `The request names topic '${topic.name}' more than once`,
-          )
-        }
+        if (isRepeated) throw namedTwice(topic.name)
         return this.#createTopic(topic, budget, options.validateOnly)
       },
     }))
@@ -205,12 +185,7 @@ export class TopicManager {
     const changes = uniqueByName(topics).map(({ topic, isRepeated }) => ({
       name: topic.name,
       run: async (): Promise<TopicOutcome> => {
-        if (isRepeated) {
-          throw new KafkaError(
-            ErrorCode.INVALID_REQUEST,
-            `The request names topic '${topic.name}' more than once`,
-          )
-        }
+        if (isRepeated) throw namedTwice(topic.name)
         await this.#createPartitions(topic, budget, options.validateOnly)
         return succeeded(topic.name)
       },
@@ -241,7 +216,7 @@ export class TopicManager {
     return this.#serial.run(async () => {
       const topic = this.#existing(name)
       const configs = change(topic.configs)
-      this.#checkConfigs(configs)
+      checkConfigs(configs)
       if (validateOnly) return
       await this.#asStorage(async () => {
         const entity = { type: 'topics', name } as const
@@ -279,7 +254,7 @@ export class TopicManager {
     }
     await this.#elect(topic, states)
     const found = topic.partitions.map((_, partition) => states.get(partition))
-    this.#takeName(name)
+    this.#names.take(name)
     this.#metadata.putTopic(imageOf(topic, config?.value ?? new Map(), found))
   }
 
@@ -287,7 +262,7 @@ export class TopicManager {
   async #withTopicId(name: string): Promise<TopicRegistration | null> {
     const entry = await this.#registry.topic(name)
     if (entry === null || entry.value.topicId !== null) return entry?.value ?? null
-    const topic = { ...entry.value, topicId: this.#createTopicId() }
+    const topic = { ...entry.value, topicId: createTopicId(this.#random) }
     const written = await this.#registry.updateTopic(topic, entry.version)
     return written.ok ? topic : this.#withTopicId(name)
   }
@@ -318,17 +293,17 @@ export class TopicManager {
 
   async #createTopic(
     request: NewTopic,
-    budget: { partitions: number },
+    budget: PartitionBudget,
     validateOnly: boolean,
   ): Promise<CreateOutcome> {
-    const plan = this.#plan(request, budget)
+    const plan = this.#planner.plan(request, budget)
     const { registration, configs } = plan
     if (!validateOnly) {
-      this.#takeName(request.name)
+      this.#names.take(request.name)
       try {
         await this.#asStorage(() => this.#carryOut(plan))
       } catch (error) {
-        this.#dropName(request.name)
+        this.#names.drop(request.name)
         throw error
       }
     }
@@ -339,100 +314,6 @@ export class TopicManager {
       replicationFactor: registration.partitions[0]?.length ?? 0,
       configs: describeTopicConfig(configs, this.#texts, null),
     }
-  }
-
-  #plan(request: NewTopic, budget: { partitions: number }): TopicPlan {
-    const { name } = request
-    this.#checkNewName(name)
-    const isAssigned = request.assignments.length > 0
-    if (isAssigned && (request.numPartitions !== -1 || request.replicationFactor !== -1)) {
-      throw new KafkaError(
-        ErrorCode.INVALID_REQUEST,
-        'An assignment cannot be given together with a number of partitions or a replication factor',
-      )
-    }
-    const partitions = isAssigned
-      ? this.#givenAssignment(request)
-      : this.#ownAssignment(request, budget)
-    if (isAssigned) spend(budget, partitions.length)
-    const given = new Map(request.configs.map((config) => [config.name, config.value]))
-    const configs = this.#checkConfigs(given)
-    const registration = {
-      name,
-      topicId: this.#createTopicId(),
-      partitions,
-      addingReplicas: new Map(),
-      removingReplicas: new Map(),
-    }
-    return { registration, configs }
-  }
-
-  #checkNewName(name: string): void {
-    const wrong = wrongTopicName(name)
-    if (wrong !== null) throw new KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, wrong)
-    if (this.#metadata.topic(name) !== undefined) {
-      throw new KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, `Topic '${name}' already exists`)
-    }
-    const alike = this.#namesByKey.get(collisionKey(name))
-    if (alike !== undefined && alike.size > 0) {
-      throw new KafkaError(
-        ErrorCode.INVALID_TOPIC_EXCEPTION,
-        `Topic '${name}' collides with existing topics: ${[...alike].join(', ')}`,
-      )
-    }
-  }
-
-  #givenAssignment(request: NewTopic): (readonly number[])[] {
-    const partitions: (readonly number[] | undefined)[] = Array.from(
-      request.assignments,
-      () => undefined,
-    )
-    for (const { partitionIndex, brokerIds } of request.assignments) {
-      if (partitionIndex < 0 || partitionIndex >= partitions.length || partitions[partitionIndex]) {
-        throw new KafkaError(
-          ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-          'The partitions of an assignment must be numbered from 0 on, without gaps or repetitions',
-        )
-      }
-      partitions[partitionIndex] = brokerIds
-    }
-    const assignment = partitions as (readonly number[])[]
-    checkAssignment(assignment, (id) => this.#metadata.isAlive(id))
-    return assignment
-  }
-
-  #ownAssignment(request: NewTopic, budget: { partitions: number }): (readonly number[])[] {
-    const count = request.numPartitions === -1 ? this.#config.numPartitions : request.numPartitions
-    const factor =
-      request.replicationFactor === -1
-        ? this.#config.defaultReplicationFactor
-        : request.replicationFactor
-    if (count <= 0) {
-      throw new KafkaError(
-        ErrorCode.INVALID_PARTITIONS,
-        `Number of partitions must be at least 1, or -1 for the broker's default, not ${count}`,
-      )
-    }
-    if (factor <= 0) {
-      throw new KafkaError(
-        ErrorCode.INVALID_REPLICATION_FACTOR,
-        `Replication factor must be at least 1, or -1 for the broker's default, not ${factor}`,
-      )
-    }
-    spend(budget, count)
-    return assignReplicas({
-      brokerIds: this.#metadata.brokers.map((broker) => broker.brokerId),
-      partitionCount: count,
-      replicationFactor: factor,
-      firstPartition: 0,
-      random: this.#random,
-    })
-  }
-
-  #checkConfigs(given: ReadonlyMap<string, string | null>): ReadonlyMap<string, string> {
-    const wrong = wrongTopicConfig(given)
-    if (wrong !== null) throw new KafkaError(ErrorCode.INVALID_CONFIG, wrong)
-    return given as ReadonlyMap<string, string>
   }
 
   async #carryOut(plan: TopicPlan): Promise<void> {
@@ -474,46 +355,13 @@ export class TopicManager {
 
   async #createPartitions(
     request: MorePartitions,
-    budget: { partitions: number },
+    budget: PartitionBudget,
     validateOnly: boolean,
   ): Promise<void> {
     const topic = this.#existing(request.name)
-    const before = topic.partitions.length
-    if (request.count <= before) {
-      throw new KafkaError(
-        ErrorCode.INVALID_PARTITIONS,
-        request.count === before
-          ? `Topic '${topic.name}' already has ${before} partitions`
-          : `Topic '${topic.name}' has ${before} partitions, more than the requested ${request.count}`,
-      )
-    }
-    spend(budget, request.count - before)
-    const added = this.#addedReplicas(topic, request)
+    const current = topic.partitions.map((partition) => partition.replicas)
+    const added = this.#planner.planMore(topic.name, current, request, budget)
     if (!validateOnly) await this.#asStorage(() => this.#widen(topic, added))
-  }
-
-  #addedReplicas(topic: TopicImage, request: MorePartitions): readonly (readonly number[])[] {
-    const before = topic.partitions.length
-    const factor = topic.partitions[0]?.replicas.length ?? 1
-    const given = request.assignments
-    if (given === null) {
-      return assignReplicas({
-        brokerIds: this.#metadata.brokers.map((broker) => broker.brokerId),
-        partitionCount: request.count - before,
-        replicationFactor: factor,
-        firstPartition: before,
-        random: this.#random,
-      })
-    }
-    if (given.length !== request.count - before) {
-      throw new KafkaError(
-        ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-        `${request.count - before} partitions are added, but ${given.length} assigned`,
-      )
-    }
-    const added = given.map((assignment) => assignment.brokerIds)
-    checkAssignment(added, (id) => this.#metadata.isAlive(id), factor)
-    return added
   }
 
   async #widen(topic: TopicImage, added: readonly (readonly number[])[]): Promise<void> {
@@ -553,7 +401,7 @@ export class TopicManager {
       await this.#registry.requestTopicDeletion(name)
       this.#undeleted.add(name)
       this.#metadata.removeTopic(name)
-      this.#dropName(name)
+      this.#names.drop(name)
       await this.#host.deleteTopic(name)
       await this.#forget(name)
       this.#logger.info({ topic: name, topicId: topic.topicId }, 'deleted a topic')
@@ -572,31 +420,6 @@ export class TopicManager {
     const topic = this.#metadata.topic(name)
     if (topic !== undefined) return topic
     throw new KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `Topic '${name}' does not exist`)
-  }
-
-  /** From here on no topic whose name collides with this one can be created. */
-  #takeName(name: string): void {
-    const key = collisionKey(name)
-    const names = this.#namesByKey.get(key)
-    if (names) names.add(name)
-    else this.#namesByKey.set(key, new Set([name]))
-  }
-
-  #dropName(name: string): void {
-    const key = collisionKey(name)
-    const names = this.#namesByKey.get(key)
-    names?.delete(name)
-    if (names?.size === 0) this.#namesByKey.delete(key)
-  }
-
-  #createTopicId(): string {
-    for (;;) {
-      const bytes = this.#random.bytes(16)
-      const topicId = bytes.toString('base64url')
-      // Tools take a leading dash for an option; ids whose first half is zero are reserved.
-      if (topicId.startsWith('-') || bytes.readBigUInt64BE(0) === 0n) continue
-      return topicId
-    }
   }
 
   /** A registry or a disk that fails is the fault of no request: the client is told, we log. */
@@ -661,48 +484,6 @@ export class TopicManager {
       }, reject)
     })
   }
-}
-
-const NOT_CREATED = {
-  topicId: ZERO_UUID,
-  numPartitions: -1,
-  replicationFactor: -1,
-  configs: [],
-} as const
-
-function succeeded(name: string): TopicOutcome {
-  return { name, errorCode: ErrorCode.NONE, errorMessage: null }
-}
-
-function timedOut(name: string): TopicOutcome {
-  return {
-    name,
-    errorCode: ErrorCode.REQUEST_TIMED_OUT,
-    errorMessage: 'The change was begun, but is not complete yet',
-  }
-}
-
-function spend(budget: { partitions: number }, count: number): void {
-  if (count > budget.partitions) {
-    throw new KafkaError(
-      ErrorCode.POLICY_VIOLATION,
-      `A request may create at most ${PARTITIONS_PER_REQUEST_MAX} partitions`,
-    )
-  }
-  budget.partitions -= count
-}
-
-/** The first entry of each name, and whether there are more. */
-function uniqueByName<T extends { readonly name: string }>(
-  topics: readonly T[],
-): { topic: T; isRepeated: boolean }[] {
-  const found = new Map<string, { topic: T; isRepeated: boolean }>()
-  for (const topic of topics) {
-    const first = found.get(topic.name)
-    if (first) first.isRepeated = true
-    else found.set(topic.name, { topic, isRepeated: false })
-  }
-  return [...found.values()]
 }
 
 /** The state after an election, or null if no replica can lead. */

@@ -19,7 +19,8 @@ test('replicas are distinct, as many as wanted, and spread evenly', () => {
       const brokerIds = Array.from({ length: brokers }, (_, i) => 10 + 3 * i)
       const replicationFactor = Math.min(factor, brokers)
       const assignment = assignReplicas({
-        brokerIds,
+        brokers: brokerIds.map((brokerId) => ({ brokerId, rack: null })),
+        firstReplica: null,
         partitionCount: partitions,
         replicationFactor,
         firstPartition: first,
@@ -38,7 +39,8 @@ test('too few brokers, or none', () => {
     assert.throws(
       () =>
         assignReplicas({
-          brokerIds,
+          brokers: brokerIds.map((brokerId) => ({ brokerId, rack: null })),
+          firstReplica: null,
           partitionCount: 1,
           replicationFactor: 3,
           firstPartition: 0,

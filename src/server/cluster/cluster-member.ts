@@ -86,6 +86,7 @@ export class ClusterMember {
       registry,
       listenerName: options.listenerName,
       resolve: (host) => links.resolve(host),
+      timers,
       logger,
     })
     const links = options.links(this.brokers)

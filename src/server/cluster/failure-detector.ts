@@ -31,6 +31,12 @@ export interface FailureDetectorOptions {
   readonly logger: Logger
 }
 
+/**
+ * Brokers of Apache Kafka register before they listen: a port that refuses says nothing about one
+ * that was registered so lately. Whoever suspects it tries again.
+ */
+const YOUNG_MS = 3000
+
 export class FailureDetector {
   readonly #options: FailureDetectorOptions
   readonly #probing = new Set<number>()
@@ -57,6 +63,7 @@ export class FailureDetector {
     const { brokers, logger } = this.#options
     const broker = brokers.get(brokerId)
     if (broker === undefined || this.#unwatch === null) return
+    if (brokers.ageMs(brokerId) < YOUNG_MS) return
     if (this.#probing.has(brokerId) || !this.#mayFence(brokerId)) return
     this.#probing.add(brokerId)
     this.#investigate(broker)

@@ -12,6 +12,7 @@ import type {
 } from '../../registry/cluster-registry.ts'
 import type { LeaderAddress } from '../../replica/leader-link.ts'
 import type { Logger } from '../../util/logger.ts'
+import type { TimerQueue } from '../../util/timer-queue.ts'
 
 /** IP addresses of a host; rejects when it has none. */
 export type ResolveHost = (host: string) => Promise<readonly string[]>
@@ -21,11 +22,14 @@ export interface RegisteredBrokersOptions {
   /** `inter.broker.listener.name`. */
   readonly listenerName: string
   readonly resolve: ResolveHost
+  readonly timers: TimerQueue
   readonly logger: Logger
 }
 
 interface Known {
   readonly broker: RegisteredBroker
+  /** When this registration was first seen, by the monotonic clock. */
+  readonly sinceMs: number
   /** Of its endpoint between brokers, as they are known by now. */
   addresses: readonly string[]
 }
@@ -63,6 +67,12 @@ export class RegisteredBrokers {
   /** −1 for a broker that is not registered. */
   epochOf(brokerId: number): number {
     return this.get(brokerId)?.brokerEpoch ?? -1
+  }
+
+  /** How long the registration of a broker has been seen; 0 if it is not registered. */
+  ageMs(brokerId: number): number {
+    const known = this.#known.get(brokerId)
+    return known === undefined ? 0 : this.#options.timers.nowMs - known.sinceMs
   }
 
   /** Where a broker talks to the others. */
@@ -112,7 +122,12 @@ export class RegisteredBrokers {
       const host = this.endpointOf(broker)?.host
       const old = before.get(broker.brokerId)
       const isSameHost = old !== undefined && this.endpointOf(old.broker)?.host === host
-      const one: Known = { broker, addresses: isSameHost ? old.addresses : literal(host) }
+      const isSame = old?.broker.brokerEpoch === broker.brokerEpoch
+      const one: Known = {
+        broker,
+        sinceMs: isSame ? old.sinceMs : this.#options.timers.nowMs,
+        addresses: isSameHost ? old.addresses : literal(host),
+      }
       known.set(broker.brokerId, one)
       if (host !== undefined && one.addresses.length === 0) this.#resolve(one, host)
     }

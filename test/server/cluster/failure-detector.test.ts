@@ -3,13 +3,15 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { ClusterRegistry } from '../../../src/registry/cluster-registry.ts'
 import { FailureDetector } from '../../../src/server/cluster/failure-detector.ts'
+import { ManualClock } from '../../../src/util/clock.ts'
 import { silentLogger } from '../../../src/util/logger.ts'
 import { until } from '../../support/until.ts'
 import { brokersOf, ControllerView, openRegistry, registrationOf } from './harness.ts'
 
 async function harness(t: TestContext) {
   const registry: ClusterRegistry = await openRegistry(t)
-  const brokers = brokersOf(registry)
+  const clock = new ManualClock()
+  const brokers = brokersOf(registry, undefined, clock)
   const controller = new ControllerView()
   const state = { refuses: true, probes: 0 }
   const detector = new FailureDetector({
@@ -22,7 +24,8 @@ async function harness(t: TestContext) {
   detector.start()
   for (const id of [1, 2]) await registry.registerBroker(registrationOf(id))
   await until('both brokers are known', () => brokers.epochOf(1) > 0 && brokers.epochOf(2) > 0)
-  return { registry, brokers, controller, state, detector }
+  clock.advance(10_000)
+  return { registry, brokers, clock, controller, state, detector }
 }
 
 /** Lets everything that was begun come to its end. */
@@ -64,6 +67,21 @@ test('a broker that answers, or of which nothing is known, is left alone', async
   await settled(registry)
   assert.equal(state.probes, 1)
   assert.notEqual(await registry.broker(2), null)
+})
+
+test('a broker that has just registered may not listen yet: it is left alone for a while', async (t) => {
+  const { registry, brokers, clock, controller, state, detector } = await harness(t)
+  controller.isActive = true
+  controller.tell(1)
+  await registry.unregisterBroker(2)
+  const { brokerEpoch } = await registry.registerBroker(registrationOf(2))
+  await until('it is known', () => brokers.epochOf(2) === brokerEpoch)
+  detector.suspect(2)
+  await settled(registry)
+  assert.equal(state.probes, 0)
+  clock.advance(3000)
+  detector.suspect(2)
+  await until('broker 2 is fenced', async () => (await registry.broker(2)) === null)
 })
 
 test('a later registration of the broker is not taken for the dead one', async (t) => {

@@ -10,7 +10,9 @@ import type {
 } from '../../../src/registry/cluster-registry.ts'
 import { openEmbeddedRegistry } from '../../../src/registry/embedded/embedded-registry.ts'
 import { RegisteredBrokers } from '../../../src/server/cluster/registered-brokers.ts'
+import { ManualClock } from '../../../src/util/clock.ts'
 import { silentLogger } from '../../../src/util/logger.ts'
+import { TimerQueue } from '../../../src/util/timer-queue.ts'
 
 export async function openRegistry(t: TestContext): Promise<ClusterRegistry> {
   const directory = await mkdtemp(join(tmpdir(), 'cluster-'))
@@ -38,9 +40,11 @@ export function registrationOf(brokerId: number, host = '127.0.0.1'): BrokerRegi
 export function brokersOf(
   registry: ClusterRegistry,
   resolve: (host: string) => Promise<readonly string[]> = async () => [],
+  clock: ManualClock = new ManualClock(),
 ): RegisteredBrokers {
   const brokers = new RegisteredBrokers({
     ...{ registry, resolve, listenerName: 'INSIDE', logger: silentLogger },
+    timers: new TimerQueue(clock),
   })
   brokers.start()
   return brokers
