@@ -29,8 +29,6 @@ export class Faults {
   readonly #faults: readonly Fault[]
   readonly #totalWeight: number
   #isOver = false
-  /** A second loss of power before all is well again may lose what was acknowledged. */
-  #mayLosePower = true
   readonly counts = new Map<string, number>()
 
   constructor(options: FaultOptions) {
@@ -93,10 +91,11 @@ export class Faults {
         name: 'power loss',
         weight: 3,
         strike: () => {
-          if (this.#cluster.whyNotWhole() === null) this.#mayLosePower = true
-          if (!this.#mayLosePower) return false
+          if (this.#cluster.whyNotWhole() === null) invariants.unwhole.clear()
+          // A second one before all is well again may lose what was acknowledged.
+          if (invariants.unwhole.size > 0) return false
           return this.#withBroker((broker) => {
-            this.#mayLosePower = false
+            invariants.unwhole.add(broker.brokerId)
             broker.kill(true)
             this.#later(4000, () => broker.start())
           })

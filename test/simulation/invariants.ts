@@ -145,7 +145,18 @@ export class Invariants {
     brokerId: number,
     what: string,
   ): void {
-    const stored = this.#brokers.get(brokerId)?.disk.logs.get(`${topic}-${partition}`)
+    // Nobody may know yet that it lost power: what counts is that it does not lead when it is back.
+    if (this.unwhole.has(brokerId)) return
+    this.#checkCommitted(history, `${topic}-${partition}`, brokerId, what)
+  }
+
+  #checkCommitted(
+    history: PartitionHistory,
+    key: string,
+    brokerId: number,
+    what: string,
+  ): void {
+    const stored = this.#brokers.get(brokerId)?.disk.logs.get(key)
     const { committed, topicId } = history
     if (committed.length === 0) return
     const own = stored?.topicId === topicId ? stored : undefined
@@ -214,6 +225,8 @@ export class Invariants {
       )
     }
     history.leaders.set(leaderEpoch, broker.brokerId)
+    const what = `${broker.name} leads ${history.name} in epoch ${leaderEpoch}`
+    this.#checkCommitted(history, `${topic}-${number}`, broker.brokerId, what)
   }
 
   /** A producer was told that its record is stored. */

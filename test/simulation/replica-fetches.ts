@@ -256,6 +256,13 @@ export class ReplicaFetches {
       position.toldLogStart = isGood ? (answer.logStartOffset as number) : -1
       if (bytes > 0) position.sentIn = session.answers
     }
+    const { process } = this.#options
+    process.world.show(process.name, () => {
+      const told = answers.map(([{ partition, fetchOffset, diverging }, { errorCode }, bytes]) =>
+        [`${partition}@${fetchOffset}`, errorCode, bytes, JSON.stringify(diverging)].join(' '),
+      )
+      return `  fetch of ${session.replicaId} answered: ${told.join(', ')}`
+    })
     parked.respond({
       errorCode: 0,
       sessionId: session.id,

@@ -50,6 +50,9 @@ export function answerRequests(
     let last: Promise<void> = Promise.resolve()
     return {
       received: (request) => {
+        if (request.name !== 'Fetch' && request.name !== 'Metadata') {
+          process.world.show(process.name, () => `  ${request.name} from ${peer}`)
+        }
         // It begins now, and is answered when all before it are.
         const answered = answering(request, caller)
         answered.catch(() => undefined)

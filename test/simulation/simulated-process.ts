@@ -104,11 +104,12 @@ export class SimulatedProcess {
     const log =
       (level: string) =>
       (fields: object, message: string): void => {
-        this.trace(this.world.isTraced ? `${level}: ${message} ${text(fields)}` : message)
+        this.trace(message)
+        this.world.show(this.name, () => `  ${level} ${text(fields)}`)
       }
     const logger: Logger = {
       child: () => logger,
-      debug: () => undefined,
+      debug: (fields, message) => this.world.show(this.name, () => `  debug ${message} ${text(fields)}`),
       info: log('info'),
       warn: log('warn'),
       error: log('error'),

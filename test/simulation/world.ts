@@ -71,9 +71,13 @@ export class World {
     for (let i = 0; i < what.length; i++) hash = Math.imul(hash ^ what.charCodeAt(i), 0x01000193)
     for (let i = 0; i < who.length; i++) hash = Math.imul(hash ^ who.charCodeAt(i), 0x01000193)
     this.#digest = Math.imul(hash ^ Math.floor(this.#nowMs * 1000), 0x01000193) >>> 0
-    if (this.isTraced) {
-      process.stdout.write(`${this.#nowMs.toFixed(3).padStart(12)} ${who.padEnd(4)} ${what}\n`)
-    }
+    this.show(who, () => what)
+  }
+
+  /** Prints a line if the history is printed; it is no part of it. */
+  show(who: string, what: () => string): void {
+    if (!this.isTraced) return
+    process.stdout.write(`${this.#nowMs.toFixed(3).padStart(12)} ${who.padEnd(4)} ${what()}\n`)
   }
 
   /** Ends the run with this error; the first one counts. */

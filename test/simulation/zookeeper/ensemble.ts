@@ -224,9 +224,10 @@ export class SimulatedEnsemble {
     }
     this.head.apply(transaction, zxid)
     this.decided.push({ zxid, transaction })
-    if (this.world.isTraced && transaction.kind !== 'nothing') {
-      this.world.trace('zk', JSON.stringify(transaction))
-    } else this.world.trace('zk', transaction.kind)
+    if (transaction.kind !== 'nothing') {
+      this.world.trace('zk', `${transaction.kind} ${'path' in transaction ? transaction.path : ''}`)
+      if ('data' in transaction) this.world.show('zk', () => `  ${transaction.data}`)
+    }
     this.onDecided?.(transaction, zxid)
     for (const server of this.servers) server.hear()
     return zxid
