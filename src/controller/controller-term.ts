@@ -2,7 +2,7 @@
  * One term of office: the parts of an active controller put together, the watches that feed it, and
  * the reading of everything at its beginning.
  */
-import type { RegisteredBroker } from '../registry/cluster-registry.ts'
+import type { IsrChange, LogDirEvent, RegisteredBroker } from '../registry/cluster-registry.ts'
 import { ActiveController, type ActiveControllerOptions } from './active-controller.ts'
 import { BrokerChanges } from './broker-changes.ts'
 import type { PartitionEntry } from './controller-context.ts'
@@ -26,6 +26,9 @@ export class ControllerTerm {
   readonly producerIds: ProducerIdBlocks
   /** As the registry last told; null: not yet. */
   #liveBrokers: readonly RegisteredBroker[] | null = null
+  /** Notes that were there when the registry last told; those that are done are gone by now. */
+  #isrChanges: readonly IsrChange[] = []
+  #logDirEvents: readonly LogDirEvent[] = []
 
   constructor(options: ActiveControllerOptions) {
     const active = new ActiveController(options)
@@ -78,7 +81,7 @@ export class ControllerTerm {
   }
 
   #follow(): void {
-    const { active, topics, deletions, isrs, brokers, reassignments, elections } = this
+    const { active, topics, deletions, isrs, brokers, elections } = this
     const { registry } = active
     const watches = [
       registry.watchTopicNames((names) => active.enqueue('topics', () => topics.listed(names))),
@@ -87,17 +90,16 @@ export class ControllerTerm {
         if (news.length > 0) active.enqueue('deletions', () => deletions.marked(news))
       }),
       registry.watchIsrChanges((changes) => {
+        this.#isrChanges = changes
         if (changes.length > 0) active.enqueue('ISR notes', () => isrs.noted(changes))
       }),
       registry.watchLogDirEvents((events) => {
+        this.#logDirEvents = events
         if (events.length > 0) active.enqueue('log dirs', () => brokers.logDirsFailed(events))
       }),
-      registry.watchReassignmentRequest((request) =>
-        active.enqueue('requested reassignments', () => reassignments.requested(request)),
-      ),
+      registry.watchReassignmentRequest(() => this.#resumeReassignments()),
       registry.watchPreferredElectionRequest((request) => {
-        if (request === null) return
-        active.enqueue('requested elections', () => elections.requested(request))
+        if (request !== null) this.#resumeElections()
       }),
       registry.watchConfigChanges(({ type, name }) => {
         if (type !== 'topics' || name === null) return
@@ -134,9 +136,32 @@ export class ControllerTerm {
     await this.deletions.marked(deleted)
     active.enqueue('ISRs without dead brokers', () => this.brokers.shrink())
     active.enqueue('reassignments', () => this.reassignments.resume())
+    this.#resumeReassignments()
+    this.#resumeElections()
+    active.enqueue('ISR notes', () => this.isrs.noted(this.#isrChanges))
+    active.enqueue('log dirs', () => this.brokers.logDirsFailed(this.#logDirEvents))
     const partitions = topics.reduce((sum, topic) => sum + topic.partitions.length, 0)
     const tookMs = Math.round(clock.monotonicMs() - startMs)
     logger.info({ epoch: active.epoch, topics: topics.length, partitions, tookMs }, 'controller')
+  }
+
+  /** What a tool has asked for in the registry is done, whatever became of it before. */
+  #resumeReassignments(): void {
+    const { active, reassignments } = this
+    active.enqueue('requested reassignments', async () => {
+      const request = await active.registry.reassignmentRequest()
+      active.check()
+      await reassignments.requested(request)
+    })
+  }
+
+  #resumeElections(): void {
+    const { active, elections } = this
+    active.enqueue('requested elections', async () => {
+      const request = await active.registry.preferredElectionRequest()
+      active.check()
+      if (request !== null) await elections.requested(request)
+    })
   }
 
   /** Leaders for partitions that have none, or one that is not fit to lead. */
