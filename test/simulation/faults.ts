@@ -261,7 +261,8 @@ export class Faults {
   }
 
   #restartWhenDown(broker: SimulatedBroker): void {
-    this.#later(1000, () => {
+    // Whether or not all has healed meanwhile.
+    this.#cluster.world.schedule(this.#random.integer(1000), () => {
       if (broker.isUp) this.#restartWhenDown(broker)
       else broker.start()
     })

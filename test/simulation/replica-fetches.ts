@@ -103,7 +103,14 @@ export class ReplicaFetches {
     const { replicaId, replicaEpoch } = request.replicaState
     const known = this.#sessions.get(caller)
     if (request.sessionId !== 0) {
-      if (known === undefined || known.id !== request.sessionId) {
+      const isIts =
+        known !== undefined &&
+        known.id === request.sessionId &&
+        known.replicaId === replicaId &&
+        known.replicaEpoch === replicaEpoch &&
+        this.#options.epochOf(replicaId) === replicaEpoch
+      if (!isIts) {
+        if (known?.parked) this.#attempt(known, true)
         return ErrorCode.FETCH_SESSION_ID_NOT_FOUND
       }
       if (known.epoch !== request.sessionEpoch) return ErrorCode.INVALID_FETCH_SESSION_EPOCH

@@ -91,7 +91,7 @@ export class SimulatedAdmin extends Client {
     this.#extra.add(topic)
     const assignments = Array.from({ length: 1 + this.random.integer(2) }, () => this.#replicas(2))
     this.#send({ kind: 'create', topic, assignments }, ({ errorCode }) => {
-      if (errorCode === 0) this.mustExist.add(topic)
+      if (errorCode === 0 && this.#extra.has(topic)) this.mustExist.add(topic)
     })
     return true
   }
