@@ -18,6 +18,8 @@ export class FaultyStore implements NodeStore {
   /** Writes that were asked for. */
   writes = 0
   fault: StoreFault | null = null
+  /** A path whose changes are not told. */
+  deafTo: string | null = null
   readonly #store: NodeStore
 
   constructor(store: NodeStore) {
@@ -78,7 +80,7 @@ export class FaultyStore implements NodeStore {
 
   watchNode(path: string, listener: Parameters<NodeStore['watchNode']>[1]) {
     return this.#store.watchNode(path, (node) => {
-      if (!this.hasCrashed) listener(node)
+      if (!this.hasCrashed && path !== this.deafTo) listener(node)
     })
   }
 
