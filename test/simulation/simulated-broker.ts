@@ -177,7 +177,7 @@ export class SimulatedBroker {
   }
 
   async #stop({ member, replicas, logs, registry }: BrokerParts): Promise<void> {
-    await member.leave()
+    if (await member.leave()) this.disk.hasLostTail = false
     await member.stop()
     replicas.close()
     logs.sync()
@@ -195,8 +195,9 @@ export class SimulatedBroker {
     const timers = new SimulatedTimers(process)
     const cleanShutdown = disk.isCleanlyShutDown
     disk.isCleanlyShutDown = false
-    const hasLostTail = !cleanShutdown && disk.hasLostPower
+    if (!cleanShutdown && disk.hasLostPower) disk.hasLostTail = true
     disk.hasLostPower = false
+    const { hasLostTail } = disk
     const registry = await openZooKeeperRegistry({
       connect: config.zookeeperConnect as string,
       sessionTimeoutMs: config.zookeeperSessionTimeoutMs,

@@ -108,11 +108,11 @@ export class SimulatedDisk {
   /** The checkpoint, as it was last written. */
   highWatermarks = new Map<string, number>()
   isCleanlyShutDown = false
-  /** It has been there before, so that a start without the mark is one after a crash. */
-  isUsed = false
   session: SessionCredentials | null = null
   /** Power was lost since the broker last looked. */
   hasLostPower = false
+  /** As the data directory notes it, until all was handed over. */
+  hasLostTail = false
 
   /** Each log loses some or all of what was not synced. */
   losePower(random: SeededRandom): void {
