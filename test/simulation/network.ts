@@ -205,6 +205,7 @@ export class Network {
     timeoutMs: number,
     handlersFor: (wire: Wire<Out>) => Handlers<In>,
   ): Promise<Wire<Out>> {
+    const { life } = from
     return new Promise((resolve, reject) => {
       let isOver = false
       const give = (why: string): void => {
@@ -216,10 +217,12 @@ export class Network {
       const late = from.at(timeoutMs, () => give('timed out'))
       // There and back, each way only if it is free.
       this.#pass(from.name, to.process.name, timeoutMs, () => {
+        // Whoever asked may be dead, and its next life knows nothing of it.
+        if (from.life !== life || !from.isUp) return
         const service = this.#services.get(`${to.process.name}/${to.service}`)
         if (!service?.process.isUp) {
           this.#pass(to.process.name, from.name, timeoutMs, () => {
-            from.at(0, () => give('refused'))
+            if (from.life === life) from.at(0, () => give('refused'))
           })
           return
         }
@@ -234,6 +237,7 @@ export class Network {
         }
         connection.ends[1].handlers = taken as Handlers<unknown>
         this.#pass(to.process.name, from.name, timeoutMs, () => {
+          if (from.life !== life) return
           from.at(0, () => {
             if (isOver || connection.isBroken || !connection.ends[0].isOpen) {
               connection.wire(0).close()
