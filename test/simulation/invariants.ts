@@ -31,6 +31,8 @@ interface PartitionHistory {
   readonly committed: StoredRecord[]
   /** Leader epoch → who leads in it. */
   readonly leaders: Map<number, number>
+  /** Leader epoch → how much was committed when it began. */
+  readonly begins: Map<number, number>
   state: State | null
 }
 
@@ -65,6 +67,7 @@ export class Invariants {
         name: `${topic}-${partition}`,
         committed: [],
         leaders: new Map(),
+        begins: new Map(),
         state: null,
       }
       this.#histories.set(key, history)
@@ -129,7 +132,10 @@ export class Invariants {
       }
     }
     const isElection = state.leader >= 0 && state.leader_epoch !== before?.leader_epoch
-    if (isElection) this.electionCount += 1
+    if (isElection) {
+      this.electionCount += 1
+      history.begins.set(state.leader_epoch, history.committed.length)
+    }
     const known = before === null ? [] : [...before.isr, ...(before.elr ?? [])]
     for (const id of state.isr) {
       if (!known.includes(id) || (isElection && id === state.leader)) {
@@ -147,27 +153,34 @@ export class Invariants {
   ): void {
     // Nobody may know yet that it lost power: what counts is that it does not lead when it is back.
     if (this.unwhole.has(brokerId)) return
-    this.#checkCommitted(history, `${topic}-${partition}`, brokerId, what)
+    const end = history.committed.length
+    this.#checkCommitted(history, { key: `${topic}-${partition}`, brokerId, end, what })
   }
 
+  /** Whether the broker has what was committed up to there. */
   #checkCommitted(
-    history: PartitionHistory,
-    key: string,
-    brokerId: number,
-    what: string,
+    { committed, topicId }: PartitionHistory,
+    {
+      key,
+      brokerId,
+      end,
+      what,
+    }: {
+      readonly key: string
+      readonly brokerId: number
+      readonly end: number
+      readonly what: string
+    },
   ): void {
     const stored = this.#brokers.get(brokerId)?.disk.logs.get(key)
-    const { committed, topicId } = history
-    if (committed.length === 0) return
+    if (end === 0) return
     const own = stored?.topicId === topicId ? stored : undefined
-    const end = own?.logEnd ?? 0
-    if (end < committed.length) {
-      this.#world.violated(
-        `${what}: broker ${brokerId} has ${end} of ${committed.length} committed records`,
-      )
+    const logEnd = own?.logEnd ?? 0
+    if (logEnd < end) {
+      this.#world.violated(`${what}: broker ${brokerId} has ${logEnd} of ${end} committed records`)
       return
     }
-    for (let offset = own?.logStart ?? 0; offset < committed.length; offset++) {
+    for (let offset = own?.logStart ?? 0; offset < end; offset++) {
       if (isSame(own?.at(offset), committed[offset])) continue
       this.#world.violated(`${what}: broker ${brokerId} has another record at ${offset}`)
       return
@@ -226,7 +239,9 @@ export class Invariants {
     }
     history.leaders.set(leaderEpoch, broker.brokerId)
     const what = `${broker.name} leads ${history.name} in epoch ${leaderEpoch}`
-    this.#checkCommitted(history, `${topic}-${number}`, broker.brokerId, what)
+    // What it hears late, when others lead already, cannot have what they committed.
+    const end = history.begins.get(leaderEpoch) ?? history.committed.length
+    this.#checkCommitted(history, { key: `${topic}-${number}`, brokerId: broker.brokerId, end, what })
   }
 
   /** A producer was told that its record is stored. */

@@ -16,18 +16,20 @@ const REQUEST_MS = 1500
 const CONNECT_MS = 500
 const RETRY_MS = 30
 
-export interface MetadataAnswer {
+interface PartitionLeadership {
+  readonly partition: number
+  readonly leader: number
+  readonly leaderEpoch: number
+  readonly replicas: readonly number[]
+  readonly isr: readonly number[]
+}
+
+interface MetadataAnswer {
   readonly controllerId: number
   readonly topics: readonly {
     readonly name: string
     readonly topicId: string
-    readonly partitions: readonly {
-      readonly partition: number
-      readonly leader: number
-      readonly leaderEpoch: number
-      readonly replicas: readonly number[]
-      readonly isr: readonly number[]
-    }[]
+    readonly partitions: readonly PartitionLeadership[]
   }[]
 }
 
@@ -148,6 +150,8 @@ export class Client {
   protected readonly options: ClientOptions
   protected metadata: MetadataAnswer | null = null
   readonly #connections = new Map<number, Requester>()
+  /** The latest that was told of each partition. */
+  readonly #leaders = new Map<string, PartitionLeadership>()
   isStopped = false
 
   constructor(options: ClientOptions) {
@@ -194,13 +198,23 @@ export class Client {
     } catch (error) {
       // The next one may know.
       this.process.trace(String(error))
+      return
+    }
+    for (const { topicId, partitions } of this.metadata.topics) {
+      for (const partition of partitions) {
+        const key = `${topicId}-${partition.partition}`
+        // A broker may be behind what another one has told (KIP-320).
+        const known = this.#leaders.get(key)
+        if (known === undefined || known.leaderEpoch <= partition.leaderEpoch) {
+          this.#leaders.set(key, partition)
+        }
+      }
     }
   }
 
   protected partition(topic: string, partition: number) {
-    return this.metadata?.topics
-      .find(({ name }) => name === topic)
-      ?.partitions.find((one) => one.partition === partition)
+    const topicId = this.metadata?.topics.find(({ name }) => name === topic)?.topicId
+    return this.#leaders.get(`${topicId}-${partition}`)
   }
 }
 
