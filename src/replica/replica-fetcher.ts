@@ -198,6 +198,8 @@ export class ReplicaFetcher {
     const link = this.#link
     this.#inFlight += 1
     const answered = link.fetch(request)
+    // Whoever takes it may still be at work on the answer before when it is lost.
+    answered.catch(() => undefined)
     this.#work = this.#work
       .then(async () => {
         const answer = await answered
