@@ -104,7 +104,11 @@ export class SimulatedCluster {
   /** Starts all brokers; resolves when each has its place. */
   async start(): Promise<void> {
     for (const broker of this.brokers.values()) broker.start()
-    await this.until('all brokers have joined', () => this.all(({ hasJoined }) => hasJoined), 20_000)
+    await this.until(
+      'all brokers have joined',
+      () => this.all(({ hasJoined }) => hasJoined),
+      20_000,
+    )
   }
 
   all(condition: (broker: SimulatedBroker) => boolean): boolean {

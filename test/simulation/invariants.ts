@@ -10,9 +10,10 @@
  *
  * It sees what ZooKeeper decides and what logs do, and knows nothing of the brokers' own opinions.
  */
+
+import type { SimulatedBroker } from './simulated-broker.ts'
 import type { StoredRecord } from './simulated-disk.ts'
 import type { SimulatedLog } from './simulated-log.ts'
-import type { SimulatedBroker } from './simulated-broker.ts'
 import type { World } from './world.ts'
 import type { Transaction } from './zookeeper/tree.ts'
 
@@ -241,7 +242,12 @@ export class Invariants {
     const what = `${broker.name} leads ${history.name} in epoch ${leaderEpoch}`
     // What it hears late, when others lead already, cannot have what they committed.
     const end = history.begins.get(leaderEpoch) ?? history.committed.length
-    this.#checkCommitted(history, { key: `${topic}-${number}`, brokerId: broker.brokerId, end, what })
+    this.#checkCommitted(history, {
+      key: `${topic}-${number}`,
+      brokerId: broker.brokerId,
+      end,
+      what,
+    })
   }
 
   /** A producer was told that its record is stored. */

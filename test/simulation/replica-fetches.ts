@@ -206,7 +206,11 @@ export class ReplicaFetches {
     return null
   }
 
-  #refusal(session: Session, { currentLeaderEpoch: asked }: Position, partition: Partition): number {
+  #refusal(
+    session: Session,
+    { currentLeaderEpoch: asked }: Position,
+    partition: Partition,
+  ): number {
     const { leader, leaderEpoch } = partition
     if (asked >= 0 && asked !== leaderEpoch) {
       return asked < leaderEpoch ? ErrorCode.FENCED_LEADER_EPOCH : ErrorCode.UNKNOWN_LEADER_EPOCH

@@ -70,7 +70,9 @@ export async function runScenario(seed: number, options: ScenarioOptions = {}): 
     for (const client of [...producers, consumer]) client.stop()
     let why: string | null = ''
     const isWhole = await world.runUntil(() => {
-      why = producers.some(({ isBusy }) => isBusy) ? 'a producer still tries' : cluster.whyNotWhole()
+      why = producers.some(({ isBusy }) => isBusy)
+        ? 'a producer still tries'
+        : cluster.whyNotWhole()
       return why === null
     }, HEAL_LIMIT_MS)
     if (!isWhole) throw new Error(`not well after ${HEAL_LIMIT_MS} ms: ${why}`)

@@ -1,7 +1,7 @@
 /** Whoever creates, deletes and moves topics in a simulated cluster, and minds what it was told. */
 import { ErrorCode } from '../../src/protocol/error-codes.ts'
-import { Client, type ClientOptions } from './simulated-clients.ts'
 import type { AdminRequest, BrokerParts } from './simulated-broker.ts'
+import { Client, type ClientOptions } from './simulated-clients.ts'
 
 interface Outcome {
   readonly errorCode: number

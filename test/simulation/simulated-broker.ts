@@ -408,8 +408,7 @@ export class SimulatedBroker {
       toBroker: async (broker) => {
         const requester = await open(broker.brokerId)
         const link: BrokerLink = {
-          leaderAndIsr: (request) =>
-            ask(requester, LeaderAndIsr, Version.LEADER_AND_ISR, request),
+          leaderAndIsr: (request) => ask(requester, LeaderAndIsr, Version.LEADER_AND_ISR, request),
           updateMetadata: (request) =>
             ask(requester, UpdateMetadata, Version.UPDATE_METADATA, request),
           stopReplica: (request) => ask(requester, StopReplica, Version.STOP_REPLICA, request),
@@ -448,7 +447,11 @@ export class SimulatedBroker {
     }
   }
 
-  #connect(brokerId: number, requestMs: number, connectMs = CONNECT_TIMEOUT_MS): Promise<Requester> {
+  #connect(
+    brokerId: number,
+    requestMs: number,
+    connectMs = CONNECT_TIMEOUT_MS,
+  ): Promise<Requester> {
     const { network, brokers } = this.#options
     const to = brokers.get(brokerId)
     if (to === undefined) return Promise.reject(new Error(`there is no broker ${brokerId}`))
@@ -499,10 +502,7 @@ export class SimulatedBroker {
 }
 
 /** The answer, and the bytes that its records are in. */
-async function fetchOver(
-  requester: Requester,
-  request: Parameters<LeaderLink['fetch']>[0],
-) {
+async function fetchOver(requester: Requester, request: Parameters<LeaderLink['fetch']>[0]) {
   let bytes = Buffer.alloc(0)
   const kept = {
     request: async (name: string, body: unknown) => {

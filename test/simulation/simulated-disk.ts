@@ -2,8 +2,9 @@
  * What a simulated broker has on its disk: it survives the process. What was not synced is lost with
  * the power of the host, from the end of each log.
  */
-import type { SeededRandom } from '../../src/util/random.ts'
+
 import type { SessionCredentials } from '../../src/registry/zookeeper/client.ts'
+import type { SeededRandom } from '../../src/util/random.ts'
 
 export interface StoredRecord {
   readonly value: number

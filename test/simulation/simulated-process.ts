@@ -109,7 +109,8 @@ export class SimulatedProcess {
       }
     const logger: Logger = {
       child: () => logger,
-      debug: (fields, message) => this.world.show(this.name, () => `  debug ${message} ${text(fields)}`),
+      debug: (fields, message) =>
+        this.world.show(this.name, () => `  debug ${message} ${text(fields)}`),
       info: log('info'),
       warn: log('warn'),
       error: log('error'),
