@@ -11,7 +11,8 @@ import { SimulatedEnsemble } from './zookeeper/ensemble.ts'
 
 export interface ClusterOptions {
   readonly seed: number
-  readonly isTraced?: boolean
+  /** Is given every line of the history. */
+  readonly print?: ((line: string) => void) | null
   readonly brokerCount?: number
   readonly properties?: Readonly<Record<string, string>>
 }
@@ -55,8 +56,8 @@ export class SimulatedCluster {
   readonly invariants: Invariants
 
   constructor(options: ClusterOptions) {
-    const { seed, isTraced = false, brokerCount = 3, properties = {} } = options
-    this.world = new World(seed, { isTraced })
+    const { seed, print = null, brokerCount = 3, properties = {} } = options
+    this.world = new World(seed, print)
     const { world } = this
     this.network = new Network(world, { latencyMinMs: 0.1, latencyMaxMs: 4 })
     this.ensemble = new SimulatedEnsemble(world, this.network)

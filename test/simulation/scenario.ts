@@ -3,6 +3,7 @@ import { SimulatedCluster } from './cluster.ts'
 import { Faults } from './faults.ts'
 import { SimulatedAdmin } from './simulated-admin.ts'
 import { SimulatedConsumer, SimulatedProducer } from './simulated-clients.ts'
+import { failWith } from './world.ts'
 
 export interface Summary {
   readonly digest: string
@@ -15,7 +16,7 @@ export interface Summary {
 }
 
 export interface ScenarioOptions {
-  readonly isTraced?: boolean
+  readonly print?: ((line: string) => void) | null
   /** How long things go wrong. */
   readonly faultsMs?: number
 }
@@ -25,13 +26,11 @@ const PARTITIONS = 2
 const HEAL_LIMIT_MS = 60_000
 
 export async function runScenario(seed: number, options: ScenarioOptions = {}): Promise<Summary> {
-  const { isTraced = false, faultsMs = 6000 } = options
+  const { print = null, faultsMs = 6000 } = options
   const brokerCount = 3 + (seed % 3 === 0 ? 1 : 0)
-  const cluster = new SimulatedCluster({ seed, isTraced, brokerCount })
+  const cluster = new SimulatedCluster({ seed, print, brokerCount })
   const { world, invariants } = cluster
-  const failed = (error: unknown): void => world.fail(error)
-  process.on('unhandledRejection', failed)
-  process.on('uncaughtException', failed)
+  const forgetFailures = failWith(world)
   try {
     await cluster.start()
     await cluster.createTopic(TOPIC, [
@@ -60,7 +59,7 @@ export async function runScenario(seed: number, options: ScenarioOptions = {}): 
     const everyMs = [200, 500, 1500][random.integer(3)] as number
     const faults = new Faults({ cluster, admin, random, everyMs })
     const running = [...producers, consumer].map((client) => client.run())
-    for (const one of running) one.catch(failed)
+    for (const one of running) one.catch((error: unknown) => world.fail(error))
     faults.start()
     await world.runFor(faultsMs)
     faults.stop()
@@ -93,7 +92,6 @@ export async function runScenario(seed: number, options: ScenarioOptions = {}): 
       healedMs: world.nowMs - healMs,
     }
   } finally {
-    process.off('unhandledRejection', failed)
-    process.off('uncaughtException', failed)
+    forgetFailures()
   }
 }

@@ -15,9 +15,11 @@ interface Event extends Timer {
 /** Wall clock of every process when the world begins, ms since 1970. */
 export const FIRST_WALL_MS = 1_700_000_000_000
 
+const STEPS_PER_TURN = 32
+
 export class World {
   readonly seed: number
-  readonly isTraced: boolean
+  readonly #print: ((line: string) => void) | null
   #heap: Event[] = []
   #nowMs = 0
   #order = 0
@@ -26,9 +28,10 @@ export class World {
   #failure: { readonly error: unknown } | null = null
   #eventCount = 0
 
-  constructor(seed: number, options: { readonly isTraced?: boolean } = {}) {
+  /** `print` is given every line of the history. */
+  constructor(seed: number, print: ((line: string) => void) | null = null) {
     this.seed = seed
-    this.isTraced = options.isTraced ?? false
+    this.#print = print
   }
 
   get nowMs(): number {
@@ -76,8 +79,7 @@ export class World {
 
   /** Prints a line if the history is printed; it is no part of it. */
   show(who: string, what: () => string): void {
-    if (!this.isTraced) return
-    process.stdout.write(`${this.#nowMs.toFixed(3).padStart(12)} ${who.padEnd(4)} ${what()}\n`)
+    this.#print?.(`${this.#nowMs.toFixed(3).padStart(12)} ${who.padEnd(4)} ${what()}`)
   }
 
   /** Ends the run with this error; the first one counts. */
@@ -94,20 +96,19 @@ export class World {
   /** Lets so much time pass. */
   async runFor(ms: number): Promise<void> {
     const endMs = this.#nowMs + ms
-    await this.#settle()
-    while (this.#step(endMs)) await this.#settle()
+    await this.#drive(() => this.#step(endMs))
     this.#nowMs = endMs
   }
 
   /** Lets time pass until the condition holds; whether it does within that time. */
   async runUntil(condition: () => boolean, limitMs: number): Promise<boolean> {
     const endMs = this.#nowMs + limitMs
-    await this.#settle()
-    while (!condition()) {
-      if (!this.#step(endMs)) return false
-      await this.#settle()
-    }
-    return true
+    let isFulfilled = false
+    await this.#drive(() => {
+      isFulfilled = condition()
+      return !isFulfilled && this.#step(endMs)
+    })
+    return isFulfilled
   }
 
   /** Lets time pass until the promise is settled; what it came to. */
@@ -123,12 +124,31 @@ export class World {
     return promise
   }
 
-  /** Everything that is ready in promises has run when the next immediate is called. */
-  async #settle(): Promise<void> {
-    await new Promise<void>((done) => {
-      setImmediate(done)
+  /**
+   * Calls `step` until it answers false, each time as an immediate of its own: everything that the
+   * one before has made ready in promises has run by then. Many immediates share a turn of the loop.
+   */
+  #drive(step: () => boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let left = 0
+      let isOver = false
+      const tick = (): void => {
+        left -= 1
+        if (isOver) return
+        if (this.#failure !== null) {
+          isOver = true
+          reject(this.#failure.error)
+        } else if (!step()) {
+          isOver = true
+          resolve()
+        } else if (left === 0) refill()
+      }
+      const refill = (): void => {
+        left = STEPS_PER_TURN
+        for (let i = 0; i < STEPS_PER_TURN; i++) setImmediate(tick)
+      }
+      refill()
     })
-    if (this.#failure !== null) throw this.#failure.error
   }
 
   /** Runs the next event, if it is due by then. */
@@ -183,4 +203,15 @@ export class World {
 
 function isBefore(a: Event, b: Event): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order)
+}
+
+/** What would end a process ends the run of the world instead; returns how to end that. */
+export function failWith(world: World): () => void {
+  const failed = (error: unknown): void => world.fail(error)
+  process.on('unhandledRejection', failed)
+  process.on('uncaughtException', failed)
+  return () => {
+    process.off('unhandledRejection', failed)
+    process.off('uncaughtException', failed)
+  }
 }
