@@ -402,7 +402,7 @@ export class Broker {
 
   /** Stops in order: hands its leaderships on, answers what is in flight, flushes, writes the mark. */
   async stop(): Promise<void> {
-    await this.#member?.leave()
+    if (await this.#member?.leave()) await this.#directory?.settleLostTail()
     this.#apis?.stop()
     this.#purgatory?.expireAll()
     await this.#member?.stop()

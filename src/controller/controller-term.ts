@@ -131,7 +131,7 @@ export class ControllerTerm {
       else this.topics.forget(topic)
     }
     for (const topic of topics) this.topics.adopt(topic)
-    await this.#lead()
+    await this.#lead(new Set(active.config.deleteTopicEnable ? deleted : []))
     this.brokers.tellAll()
     await this.deletions.marked(deleted)
     active.enqueue('ISRs without dead brokers', () => this.brokers.shrink())
@@ -164,14 +164,18 @@ export class ControllerTerm {
     })
   }
 
-  /** Leaders for partitions that have none, or one that is not fit to lead. */
-  async #lead(): Promise<void> {
+  /**
+   * Leaders for partitions that have none, or one that is not fit to lead. Of a topic that is being
+   * deleted the states may be gone already: they are not made anew.
+   */
+  async #lead(deleted: ReadonlySet<string>): Promise<void> {
     const { active } = this
     // Before the first broker has registered there is nobody to elect.
     if (active.context.liveBrokers.size === 0) return
     const leaderless: PartitionEntry[] = []
     for (const partition of active.context.partitions()) {
-      const { state } = partition
+      const { state, topic } = partition
+      if (deleted.has(topic.name)) continue
       if (state === null || !isLeaderFit(state, active.electorate(partition))) {
         leaderless.push(partition)
       }
