@@ -4,8 +4,6 @@
  * in sync, and ISR changes go back to the controller. Main thread; no input or output of its own.
  */
 import type { TopicConfig } from '../config/topic-config.ts'
-import type { Checkpoints } from '../log/data-directory.ts'
-import type { TopicImage } from '../metadata/topic-image.ts'
 import { ErrorCode } from '../protocol/error-codes.ts'
 import type {
   LeaderAndIsrRequest,
@@ -20,7 +18,6 @@ import type { ControllerLink } from './controller-link.ts'
 import { DeletionWaits } from './delayed-delete-records.ts'
 import { IsrManager } from './isr-manager.ts'
 import type { LeaderAddress, OpenLeaderLink } from './leader-link.ts'
-import type { LogManager } from './log-manager.ts'
 import { Partition } from './partition.ts'
 import { PartitionLeader } from './partition-leader.ts'
 import type { LogStore, PartitionLog, WantedLog } from './partition-log.ts'
@@ -62,11 +59,6 @@ export interface ReplicaManagerOptions {
   readonly clock: Clock
   readonly timers: TimerQueue
   readonly logger: Logger
-}
-
-export interface RecoverySummary {
-  readonly partitions: number
-  readonly bytesTruncated: number
 }
 
 /** What the controller says of one partition. */
@@ -489,52 +481,6 @@ export class ReplicaManager {
       this.#options.roleChanged(partition)
     }
     this.#options.logDirFailed()
-  }
-
-  // --- What a broker that is alone tells itself
-
-  /** Opens every partition at start-up, one batch per shard, and leads it. */
-  async openAll(
-    topics: readonly { readonly image: TopicImage; readonly config: TopicConfig }[],
-    checkpoints: Checkpoints,
-    cleanShutdown: boolean,
-  ): Promise<RecoverySummary> {
-    const logs = this.#options.logs as LogManager
-    logs.beginStart(checkpoints, cleanShutdown)
-    const configs = new Map(topics.map(({ image, config }) => [image.name, config]))
-    const states = topics.flatMap(({ image }) => this.#alone(image, 0))
-    await this.#apply(states, (topic) => configs.get(topic) as TopicConfig)
-    logs.endStart()
-    return { partitions: states.length, bytesTruncated: logs.bytesTruncated }
-  }
-
-  /** Opens the partitions of a topic from number `first` on. Throws KAFKA_STORAGE_ERROR's cause. */
-  async openTopic(image: TopicImage, config: TopicConfig, first = 0): Promise<void> {
-    const states = this.#alone(image, first)
-    const errors = await this.#apply(states, () => config)
-    const failed = states.find((_, i) => errors[i] !== 0)
-    if (failed !== undefined) {
-      throw new Error(`the log of ${failed.topic}-${failed.partition} could not be opened`)
-    }
-  }
-
-  #alone(image: TopicImage, first: number): ToldState[] {
-    const { brokerId } = this.#options
-    const everyone = [brokerId]
-    return image.partitions.slice(first).map(({ partition, leaderEpoch, partitionEpoch }) => ({
-      ...{ topic: image.name, topicId: image.topicId, partition, leaderEpoch, partitionEpoch },
-      ...{ leader: brokerId, replicas: everyone, isr: everyone },
-    }))
-  }
-
-  async deleteTopic(name: string): Promise<void> {
-    const partitions = [...(this.#topics.get(name) ?? [])].filter((one) => one !== undefined)
-    for (const partition of partitions) {
-      this.#suspend(partition)
-      this.#forget(partition)
-    }
-    await this.#options.logs.remove(partitions.map((partition) => partition.storedLog))
-    for (const partition of partitions) this.#options.roleChanged(partition)
   }
 }
 

@@ -166,6 +166,8 @@ for (const threaded of [false, true]) {
     assert.ok(partition.isLeader && partition.isOnline)
     assert.equal(partition.topicId, TOPIC_ID)
     const metadata = join(setting.harness.path, 't-0', 'partition.metadata')
+    setting.harness.clock.advance(1000)
+    await until('the name', () => existsSync(metadata) && readFileSync(metadata).length > 40)
     assert.equal(readFileSync(metadata, 'utf8'), `version: 0\ntopic_id: ${TOPIC_ID}\n`)
 
     const waiting = setting.append(partition, -1)
