@@ -1,6 +1,6 @@
 /**
  * Writes the controller's requests to a broker, always from what the context says at this moment.
- * Fields of all versions are filled; the connection encodes the version that the broker speaks.
+ * The connection encodes the version that the broker speaks: those of Apache Kafka 2.6 and later.
  */
 import type { LeaderAndIsrRequest } from '../protocol/messages/leader-and-isr.ts'
 import type { StopReplicaRequest } from '../protocol/messages/stop-replica.ts'
@@ -130,7 +130,7 @@ export class BrokerRequests {
     )
     return {
       ...this.#header(broker),
-      deletePartitions: [...partitions.values()].every((isDeleted) => isDeleted),
+      deletePartitions: false, // Said per partition since version 3.
       ungroupedPartitions: [],
       topics: [],
       topicStates,
