@@ -374,7 +374,7 @@ export function reportLines(report: Report): string[] {
     const all = report.findings.filter((finding) => finding.anomaly === anomaly)
     if (all.length === 0) continue
     const bad = all.filter(({ isViolation }) => isViolation)
-    const allowed = bad.length === 0 ? ', as this client may' : ''
+    const allowed = bad.length === 0 ? ', which is no violation' : ''
     lines.push(`${anomaly}: ${all.length}${allowed}`)
     for (const { text } of (bad.length > 0 ? bad : all).slice(0, EXAMPLES_SHOWN)) {
       lines.push(`  ${text}`)

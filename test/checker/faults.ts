@@ -1,6 +1,14 @@
 /** What is done to a cluster under load, each with its healing. */
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { parseConnectString } from '../../src/registry/zookeeper/connect-string.ts'
+import { connectNativeClient } from '../../src/registry/zookeeper/native-client.ts'
 import type { ClusterBroker } from '../support/cluster.ts'
+import type { NetworkNode, Peers } from '../support/network-namespaces.ts'
+import { until } from '../support/until.ts'
+import type { FakeClock } from './fake-clock.ts'
 import type { Stage } from './stage.ts'
 
 /** Partitions that a broker leads, and those that it only follows. */
@@ -68,3 +76,163 @@ export async function killController(stage: Stage): Promise<void> {
 }
 
 export const KILLS = [killLeader, killFollower, killController] as const
+
+/** SIGSTOP of a leader for a while: it wakes up believing that it leads. */
+export async function pauseLeader(stage: Stage, holdMs = 20_000): Promise<void> {
+  const victim = await pickLeader(stage)
+  const { led } = await roles(stage, victim.id)
+  const sleep = async () => {
+    victim.pause()
+    await pause(holdMs)
+    victim.resume()
+  }
+  await stage.measure('SIGSTOP of a leader', sleep, led)
+  await stage.whole()
+}
+
+function nodeOf(stage: Stage, broker: ClusterBroker): NetworkNode {
+  assert.ok(stage.cluster.network, 'the cluster has no network of its own')
+  return stage.cluster.network.node(broker.id)
+}
+
+function peersOf(stage: Stage, broker: ClusterBroker): Peers[] {
+  const others = stage.cluster.brokers.filter((other) => other !== broker)
+  return others.map(({ host }) => ({ address: host }))
+}
+
+function zookeeperOf({ cluster: { zookeeper } }: Stage): Peers {
+  return { address: zookeeper.host, ports: zookeeper.ports }
+}
+
+/** What a network fault takes from a leader. Clients go on reaching it in all of them. */
+const CUTS = {
+  'leader cut off from brokers and ZooKeeper': (stage, leader) => ({
+    from: [...peersOf(stage, leader), zookeeperOf(stage)],
+  }),
+  'leader cut off from ZooKeeper': (stage) => ({ from: [zookeeperOf(stage)] }),
+  'leader cut off from the other brokers': (stage, leader) => ({ from: peersOf(stage, leader) }),
+  'leader hears nobody': (stage, leader) => ({
+    from: [...peersOf(stage, leader), zookeeperOf(stage)],
+    direction: 'in',
+  }),
+  'leader is heard by nobody': (stage, leader) => ({
+    from: [...peersOf(stage, leader), zookeeperOf(stage)],
+    direction: 'out',
+  }),
+  'leader loses 30 % of packets': (stage, leader) => ({
+    from: [...peersOf(stage, leader), zookeeperOf(stage)],
+    percent: 30,
+  }),
+} satisfies Record<
+  string,
+  (stage: Stage, leader: ClusterBroker) => Parameters<NetworkNode['cut']>[0]
+>
+
+export type CutName = keyof typeof CUTS
+export const CUT_NAMES = Object.keys(CUTS) as readonly CutName[]
+
+/** A network fault at a leader for a while; silences in the partitions that it led. */
+export async function cutLeader(stage: Stage, name: CutName, holdMs = 15_000): Promise<void> {
+  const victim = await pickLeader(stage)
+  const { led } = await roles(stage, victim.id)
+  const node = nodeOf(stage, victim)
+  const cut = async () => {
+    node.cut(CUTS[name](stage, victim))
+    try {
+      await pause(holdMs)
+    } finally {
+      node.heal()
+    }
+  }
+  await stage.measure(name, cut, led)
+  await stage.whole()
+}
+
+/** kill -9 of the ZooKeeper server that leads, and its return. */
+export async function killZooKeeperLeader(stage: Stage): Promise<void> {
+  const { zookeeper } = stage.cluster
+  const leader = await zookeeper.leader()
+  assert.ok(leader !== null)
+  await stage.measure('kill -9 of the ZooKeeper leader', async () => {
+    await zookeeper.kill(leader)
+    await until('another ZooKeeper server leads', async () => (await zookeeper.leader()) !== null)
+  })
+  await stage.measure('return of a ZooKeeper server', () => zookeeper.restart(leader))
+}
+
+/** No ZooKeeper at all for a while: records go on flowing, and nobody is elected. */
+export async function ensembleAway(stage: Stage, holdMs = 60_000): Promise<void> {
+  const { zookeeper } = stage.cluster
+  const servers = Array.from({ length: zookeeper.size }, (_, i) => i)
+  await stage.whole()
+  const before = await leadership(stage)
+  const away = async () => {
+    await Promise.all(servers.map((server) => zookeeper.kill(server)))
+    await pause(holdMs)
+  }
+  await stage.measure('whole ensemble away', away)
+  const back = async () => {
+    await Promise.all(servers.map((server) => zookeeper.restart(server)))
+    await until('ZooKeeper serves', async () => (await zookeeper.leader()) !== null)
+    // Whoever would be elected because of what was missed would be so by now.
+    await pause(5000)
+  }
+  await stage.measure('return of the whole ensemble', back)
+  assert.deepEqual(await leadership(stage), before, 'leaders or epochs have changed')
+}
+
+/** Leaders and their epochs. */
+async function leadership(stage: Stage): Promise<string[]> {
+  const { partitions } = await stage.topic()
+  return partitions.map((one) => `${one.partition}: ${one.leaderId} in ${one.leaderEpoch}`)
+}
+
+/** Ends the ZooKeeper session of a leader of ours behind its back. */
+export async function expireSession(stage: Stage): Promise<void> {
+  const victim = await pickLeader(stage)
+  const { led } = await roles(stage, victim.id)
+  await stage.measure('session of a leader expires', () => endSession(stage, victim), led)
+  await stage.cluster.waitForBrokers(stage.cluster.brokers.map(({ id }) => id))
+  await stage.whole()
+}
+
+async function endSession(stage: Stage, broker: ClusterBroker): Promise<void> {
+  const text = readFileSync(join(broker.dataDir, 'zookeeper.session'), 'utf8')
+  const { id, password } = JSON.parse(text) as { id: string; password: string }
+  const [server] = parseConnectString(stage.cluster.zookeeper.connect).servers
+  assert.ok(server)
+  const client = await connectNativeClient({
+    server,
+    sessionTimeoutMs: 6000,
+    credentials: { id, password },
+    patienceMs: 10_000,
+    events: { disconnected: () => undefined, changed: () => undefined },
+  })
+  client.close()
+}
+
+/** The clocks of the brokers jump by hours, apart and back. */
+export async function jumpClocks(stage: Stage, clocks: readonly FakeClock[]): Promise<void> {
+  const jumps = [
+    [3, -5, 0],
+    [-2, 4, 1],
+    [0, 0, 0],
+  ]
+  for (const hours of jumps) {
+    await stage.measure('clocks jump', async () => {
+      for (const [i, clock] of clocks.entries()) clock.set(hours[i] ?? 0)
+      await pause(5000)
+    })
+  }
+}
+
+/** Every broker is stopped in order and started again, one after the other. */
+export async function rollingRestart(stage: Stage): Promise<void> {
+  for (const broker of stage.cluster.brokers) {
+    await stage.measure('orderly stop', async () => {
+      await broker.stop()
+    })
+    await stage.measure('start after an orderly stop', () => broker.restart())
+    await stage.whole()
+  }
+}

@@ -200,10 +200,17 @@ export class ClusterBroker {
 export class TestCluster {
   readonly zookeeper: ZooKeeperEnsemble
   readonly brokers: readonly ClusterBroker[]
+  /** Null on 127.0.0.1. It outlives the cluster. */
+  readonly network: TestNetwork | null
 
-  constructor(zookeeper: ZooKeeperEnsemble, brokers: readonly ClusterBroker[]) {
+  constructor(
+    zookeeper: ZooKeeperEnsemble,
+    brokers: readonly ClusterBroker[],
+    network: TestNetwork | null = null,
+  ) {
     this.zookeeper = zookeeper
     this.brokers = brokers
+    this.network = network
   }
 
   /** As in `bootstrap.servers`: every broker, up or down. */
@@ -395,7 +402,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
       kind: typeof kind === 'string' ? kind : kind(id),
     })
   })
-  const cluster = new TestCluster(zookeeper, brokers)
+  const cluster = new TestCluster(zookeeper, brokers, network ?? null)
   try {
     // All of them come to an end, so that none is left behind when one cannot start.
     const started = await Promise.allSettled(brokers.map((broker) => broker.restart()))
