@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { parseConnectString } from '../../src/registry/zookeeper/connect-string.ts'
 import { connectNativeClient } from '../../src/registry/zookeeper/native-client.ts'
 import type { ClusterBroker } from '../support/cluster.ts'
@@ -83,8 +82,11 @@ export async function pauseLeader(stage: Stage, holdMs = 20_000): Promise<void> 
   const { led } = await roles(stage, victim.id)
   const sleep = async () => {
     victim.pause()
-    await pause(holdMs)
-    victim.resume()
+    try {
+      await stage.hold(holdMs)
+    } finally {
+      victim.resume()
+    }
   }
   await stage.measure('SIGSTOP of a leader', sleep, led)
   await stage.whole()
@@ -139,7 +141,7 @@ export async function cutLeader(stage: Stage, name: CutName, holdMs = 15_000): P
   const cut = async () => {
     node.cut(CUTS[name](stage, victim))
     try {
-      await pause(holdMs)
+      await stage.hold(holdMs)
     } finally {
       node.heal()
     }
@@ -168,14 +170,14 @@ export async function ensembleAway(stage: Stage, holdMs = 60_000): Promise<void>
   const before = await leadership(stage)
   const away = async () => {
     await Promise.all(servers.map((server) => zookeeper.kill(server)))
-    await pause(holdMs)
+    await stage.hold(holdMs)
   }
   await stage.measure('whole ensemble away', away)
   const back = async () => {
     await Promise.all(servers.map((server) => zookeeper.restart(server)))
     await until('ZooKeeper serves', async () => (await zookeeper.leader()) !== null)
     // Whoever would be elected because of what was missed would be so by now.
-    await pause(5000)
+    await stage.hold(5000)
   }
   await stage.measure('return of the whole ensemble', back)
   assert.deepEqual(await leadership(stage), before, 'leaders or epochs have changed')
@@ -221,7 +223,7 @@ export async function jumpClocks(stage: Stage, clocks: readonly FakeClock[]): Pr
   for (const hours of jumps) {
     await stage.measure('clocks jump', async () => {
       for (const [i, clock] of clocks.entries()) clock.set(hours[i] ?? 0)
-      await pause(5000)
+      await stage.hold(5000)
     })
   }
 }

@@ -3,6 +3,7 @@
  * when a fault was there, `finish` ends the load, reads everything from everywhere and checks it.
  */
 import assert from 'node:assert/strict'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { TestCluster, TopicState } from '../support/cluster.ts'
 import type { LineProcess } from '../support/line-process.ts'
 import { requirePeer } from '../support/peers.ts'
@@ -26,6 +27,8 @@ export interface StageOptions {
   readonly say: (line: string) => void
   /** Numbers in [0, 1). */
   readonly random: () => number
+  /** Ends the run early: what goes on throws soon. */
+  readonly signal?: AbortSignal
 }
 
 /** Until clients and cluster are well again after a fault. */
@@ -51,6 +54,7 @@ export class Stage {
   readonly say: (line: string) => void
   readonly random: () => number
   readonly windows: FaultWindow[] = []
+  readonly #signal: AbortSignal | undefined
   readonly #kinds: readonly ClientKind[]
   readonly #recorder: HistoryRecorder
   readonly #clients: LineProcess[] = []
@@ -59,6 +63,7 @@ export class Stage {
     this.cluster = cluster
     this.say = options.say
     this.random = options.random
+    this.#signal = options.signal
     this.#kinds = options.clients ?? CLIENT_KINDS
     this.partitions = Array.from({ length: options.partitions ?? 6 }, (_, i) => i)
     this.#recorder = new HistoryRecorder(this.#kinds)
@@ -120,6 +125,7 @@ export class Stage {
     action: () => Promise<void>,
     partitions: readonly number[] = this.partitions,
   ): Promise<void> {
+    this.#signal?.throwIfAborted()
     const fromMs = Date.now()
     await action()
     await this.#recovered(Date.now())
@@ -128,6 +134,11 @@ export class Stage {
     const silences = longestSilences(this.#recorder.history([], []), window)
     const each = [...silences].map(([kind, ms]) => `${kind} ${ms}`).join(', ')
     this.say(`${name}, partitions ${partitions}: longest without acknowledgement in ms: ${each}`)
+  }
+
+  /** A fault lasts for so long. */
+  async hold(forMs: number): Promise<void> {
+    await pause(forMs, undefined, this.#signal ? { signal: this.#signal } : {})
   }
 
   /** Waits until every partition has a leader and all its replicas in sync, as all brokers see it. */
@@ -150,7 +161,11 @@ export class Stage {
       const errors = this.#clients.map((client) => client.errors.slice(-1000)).join('\n')
       return `an acknowledgement for ${silent().join(', ')}\n${errors}`
     }
-    await until(what, () => silent().length === 0, RECOVERY_MS, LOOK_EVERY_MS)
+    const isOver = () => {
+      this.#signal?.throwIfAborted()
+      return silent().length === 0
+    }
+    await until(what, isOver, RECOVERY_MS, LOOK_EVERY_MS)
   }
 
   #readerPositions(): number[] {
