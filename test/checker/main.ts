@@ -50,7 +50,7 @@ interface Settings {
 }
 
 interface PartPlan {
-  readonly needs: Pick<FaultRunOptions, 'hasNetwork' | 'hasClocks' | 'config'>
+  readonly needs: Pick<FaultRunOptions, 'hasNetwork' | 'hasClocks' | 'hasRacks' | 'config'>
   readonly run: (stage: Stage, settings: Settings, clocks: readonly FakeClock[]) => Promise<void>
 }
 
@@ -68,7 +68,7 @@ const PARTS = {
     },
   },
   network: {
-    needs: { hasNetwork: true },
+    needs: { hasNetwork: true, hasRacks: true },
     run: async (stage, { rounds }) => {
       for (let round = 0; round < rounds; round += 1) {
         await pauseLeader(stage)

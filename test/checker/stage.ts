@@ -22,6 +22,8 @@ export interface StageOptions {
   readonly partitions?: number
   /** Records a second, producer and partition; 10. */
   readonly rate?: number
+  /** Where the readers are, by turns; nowhere if left out. */
+  readonly racks?: readonly string[]
   readonly topicConfigs?: Readonly<Record<string, string>>
   /** Called with what goes on. */
   readonly say: (line: string) => void
@@ -78,12 +80,14 @@ export class Stage {
       configs: { 'min.insync.replicas': '2', ...options.topicConfigs },
     })
     try {
-      for (const kind of stage.#kinds) {
-        const load = { bootstrap: cluster.bootstrap, topic: TOPIC, partitions }
-        const client = await startLoadClient(kind, { ...load, rate: options.rate ?? 10 }, (line) =>
-          stage.#recorder.take(line),
-        )
-        stage.#clients.push(client)
+      for (const [i, kind] of stage.#kinds.entries()) {
+        const rack = options.racks?.[i % options.racks.length]
+        const load = {
+          ...{ bootstrap: cluster.bootstrap, topic: TOPIC, partitions, rate: options.rate ?? 10 },
+          ...(rack === undefined ? {} : { rack }),
+        }
+        const take = (line: string) => stage.#recorder.take(line)
+        stage.#clients.push(await startLoadClient(kind, load, take))
       }
       await stage.#recovered(Date.now())
       const positions = () => stage.#readerPositions().every((position) => position > 0)

@@ -1,7 +1,7 @@
 /**
  * A leader is stopped for 20 seconds, cut off in several ways or loses packets, while clients of
  * four libraries write with acks=-1 and read: nothing is lost, repeated or out of order, and what
- * such a leader had not committed it never commits.
+ * such a leader had not committed it never commits. Readers have replicas nearby that they read from.
  */
 import { test } from 'node:test'
 import { kindUnderTest as kind, runFaults, skipFaultRun } from '../../checker/fault-run.ts'
@@ -24,7 +24,8 @@ test(`pauses and cuts of the network lose nothing, with ${kind}`, {
   const seed = testSeed()
   t.diagnostic(`SHARDLOG_TEST_SEED=${seed}`)
   const say = (line: string) => t.diagnostic(line)
-  await runFaults({ kind, hasNetwork: true, say, random: seededRandom(seed) }, async (stage) => {
+  const options = { kind, hasNetwork: true, hasRacks: true, say, random: seededRandom(seed) }
+  await runFaults(options, async (stage) => {
     await pauseLeader(stage)
     for (const name of CUTS) await cutLeader(stage, name, HOLD_MS)
   })
