@@ -3,6 +3,7 @@
  * must be there at the end, on every broker, once and in order, at the offset that was told.
  */
 import {
+  CLIENT_KINDS,
   type ClientKind,
   type FinalRead,
   type History,
@@ -87,8 +88,7 @@ export function checkHistory(history: History): Report {
 
 /** Readers carry the name of their library: `java-reader`. */
 function kindOfReader(reader: string): ClientKind | null {
-  const kind = reader.replace(/-reader.*$/, '')
-  return ['java', 'librdkafka', 'franz-go', 'kafkajs'].includes(kind) ? (kind as ClientKind) : null
+  return CLIENT_KINDS.find((kind) => reader === `${kind}-reader`) ?? null
 }
 
 function kindOfValue(value: string, producers: Producers): ClientKind | null {

@@ -1,7 +1,8 @@
 /** What clients have said of a run: every write with its outcome, everything that was read. */
 
-/** The client libraries that take part. */
-export type ClientKind = 'java' | 'librdkafka' | 'franz-go' | 'kafkajs'
+/** The client libraries that take part; the last is this package's own. */
+export const CLIENT_KINDS = ['java', 'librdkafka', 'franz-go', 'kafkajs', 'shardlog'] as const
+export type ClientKind = (typeof CLIENT_KINDS)[number]
 
 export interface ProducerTraits {
   /** Unique in a run; values start with it. */

@@ -1,6 +1,6 @@
 /**
  * The long form of the fault tests: `npm run faults -- --help`. Real clusters of three brokers and
- * three ZooKeeper servers, clients of four libraries, every fault there is, all checks. Exits with 0
+ * three ZooKeeper servers, clients of five libraries, every fault there is, all checks. Exits with 0
  * when nothing was found, 1 when something was, 2 for wrong arguments.
  */
 import { parseArgs } from 'node:util'
@@ -23,8 +23,8 @@ import type { Stage } from './stage.ts'
 
 const USAGE = `npm run faults -- [options]
 
-Does faults to a cluster of three brokers and three ZooKeeper servers while clients of four
-libraries (Java, librdkafka, franz-go, kafkajs) write with acks=-1, each idempotent and not, and
+Does faults to a cluster of three brokers and three ZooKeeper servers while clients of five
+libraries (Java, librdkafka, franz-go, kafkajs, our own) write with acks=-1, each idempotent and not, and
 read. Says for each fault how long clients went without an acknowledgement, and at the end what was
 lost, unseen, duplicated, reordered or inconsistent. Needs the test peers; cuts of the network need
 root, nftables and iproute2, clocks libfaketime (node dist/scripts/peers.js --install).

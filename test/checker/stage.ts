@@ -8,11 +8,11 @@ import type { TestCluster, TopicState } from '../support/cluster.ts'
 import type { LineProcess } from '../support/line-process.ts'
 import { requirePeer } from '../support/peers.ts'
 import { until } from '../support/until.ts'
-import { CLIENT_KINDS, LOAD_CLIENTS, startLoadClient } from '../system/clients/load-client.ts'
+import { LOAD_CLIENTS, startLoadClient } from '../system/clients/load-client.ts'
 import { type FaultWindow, longestSilences, median } from './availability.ts'
 import { checkHistory, type Report, reportLines, violations } from './checks.ts'
 import { readEverywhere } from './final-read.ts'
-import type { ClientKind, History } from './history.ts'
+import { CLIENT_KINDS, type ClientKind, type History } from './history.ts'
 import { HistoryRecorder } from './recorder.ts'
 
 export interface StageOptions {
@@ -43,7 +43,9 @@ export const TOPIC = 'load'
 
 /** Clients that are not installed, as a reason to skip; false if all are. Throws with CI=true. */
 export function skipWithoutClients(kinds: readonly ClientKind[] = CLIENT_KINDS): string | false {
-  const missing = kinds.map((kind) => LOAD_CLIENTS[kind].needs).filter((one) => !requirePeer(one))
+  const missing = kinds
+    .map((kind) => LOAD_CLIENTS[kind].needs)
+    .filter((name) => name !== null && requirePeer(name) === null)
   if (missing.length === 0) return false
   const reason = `not installed: ${missing.join(', ')}`
   assert.notEqual(process.env['CI'], 'true', reason)

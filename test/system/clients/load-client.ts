@@ -36,14 +36,19 @@ export interface LoadOptions {
   readonly rack?: string
 }
 
-export const LOAD_CLIENTS: Readonly<Record<ClientKind, { needs: PeerName; reads: boolean }>> = {
+interface LoadClientTraits {
+  /** Null: nothing but this package. */
+  readonly needs: PeerName | null
+  readonly reads: boolean
+}
+
+export const LOAD_CLIENTS: Readonly<Record<ClientKind, LoadClientTraits>> = {
   java: { needs: 'kafka-clients-3.9', reads: true },
   librdkafka: { needs: 'python', reads: true },
   'franz-go': { needs: 'go', reads: true },
   kafkajs: { needs: 'npm', reads: false },
+  shardlog: { needs: null, reads: true },
 }
-
-export const CLIENT_KINDS = Object.keys(LOAD_CLIENTS) as readonly ClientKind[]
 
 const JVM = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Xshare:auto', '-Xmx128m']
 
@@ -70,8 +75,9 @@ export async function startLoadClient(
     }
     case 'franz-go':
       return new LineProcess(join(peer('go'), 'franzload'), args, onLine)
-    case 'kafkajs': {
-      const program = join(import.meta.dirname, 'node', 'kafkajs-load.js')
+    case 'kafkajs':
+    case 'shardlog': {
+      const program = join(import.meta.dirname, 'node', `${kind}-load.js`)
       return new LineProcess(process.execPath, [program, ...args], onLine)
     }
   }

@@ -1,5 +1,5 @@
 /**
- * kill -9 of leaders, a follower and the controller while Java, librdkafka, franz-go and kafkajs
+ * kill -9 of leaders, a follower and the controller while Java, librdkafka, franz-go, kafkajs and our client
  * write with acks=-1 and read: nothing that was acknowledged is lost, repeated with idempotence or
  * out of order, and the clients soon get acknowledgements again. `npm run faults` does it for longer.
  */

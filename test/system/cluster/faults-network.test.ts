@@ -1,6 +1,6 @@
 /**
  * A leader is stopped for 20 seconds, cut off in several ways or loses packets, while clients of
- * four libraries write with acks=-1 and read: nothing is lost, repeated or out of order, and what
+ * five libraries write with acks=-1 and read: nothing is lost, repeated or out of order, and what
  * such a leader had not committed it never commits. Readers have replicas nearby that they read from.
  */
 import { test } from 'node:test'

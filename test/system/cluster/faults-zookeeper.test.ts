@@ -1,6 +1,6 @@
 /**
  * ZooKeeper's leader dies, the whole ensemble is away, a broker's session ends, clocks jump by
- * hours, and all brokers are restarted in turn, while clients of four libraries write with acks=-1
+ * hours, and all brokers are restarted in turn, while clients of five libraries write with acks=-1
  * and read: nothing is lost, repeated or out of order. While there is no ZooKeeper records go on
  * flowing and nobody is elected; a rolling restart shows no client an error.
  */
