@@ -9,8 +9,9 @@ import { Metadata, type MetadataResponse } from '../../src/protocol/messages/met
 import { ZERO_UUID } from '../../src/protocol/schema.ts'
 import { ApacheKafka } from './apache-kafka.ts'
 import { againstKafka, type BrokerUnderTest, type Overrides, ShardlogServer } from './broker.ts'
+import type { TestNetwork } from './network-namespaces.ts'
 import { requirePeer } from './peers.ts'
-import { type Exit, freePort } from './server-process.ts'
+import { type Exit, freePort, type Place } from './server-process.ts'
 import { until } from './until.ts'
 import { WireClient } from './wire-client.ts'
 import { skipWithoutZooKeeper, ZOOKEEPER, ZooKeeperEnsemble } from './zookeeper-ensemble.ts'
@@ -28,6 +29,10 @@ export interface ClusterOptions {
   readonly config?: Overrides
   /** Settings of one broker, which win over `config`. */
   readonly perBroker?: (brokerId: number) => Overrides
+  /** Brokers live in its nodes, ZooKeeper and clients beside them; 127.0.0.1 if left out. */
+  readonly network?: TestNetwork
+  /** Environment of one broker's process. */
+  readonly env?: (brokerId: number) => NodeJS.ProcessEnv
 }
 
 /** A partition as one broker's Metadata has it. */
@@ -82,18 +87,21 @@ export class ClusterBroker {
   readonly #settings: () => Promise<Overrides>
   #state: 'down' | 'paused' | 'running' = 'down'
 
-  constructor(id: number, kind: ClusterKind, settings: Overrides) {
+  constructor(options: { id: number; kind: ClusterKind; settings: Overrides; place?: Place }) {
+    const { id, kind, settings } = options
     this.id = id
     this.kind = kind
     const common = { ...settings, 'broker.id': String(id) }
+    const place = options.place ? { place: options.place } : {}
     if (kind === 'apache') {
-      this.#broker = new ApacheKafka({ zookeeper: settings['zookeeper.connect'] ?? '' })
+      this.#broker = new ApacheKafka({ zookeeper: settings['zookeeper.connect'] ?? '', ...place })
       this.#settings = async () => common
     } else {
-      this.#broker = new ShardlogServer()
+      this.#broker = new ShardlogServer(place)
+      const host = options.place?.host ?? '127.0.0.1'
       let listeners: string | null = null
       this.#settings = async () => {
-        listeners ??= `PLAINTEXT://127.0.0.1:${await freePort()}`
+        listeners ??= `PLAINTEXT://${host}:${await freePort()}`
         return { listeners, ...common }
       }
     }
@@ -106,6 +114,15 @@ export class ClusterBroker {
 
   get port(): number {
     return Number(this.address.split(':').at(-1))
+  }
+
+  get host(): string {
+    return this.address.split(':')[0] ?? ''
+  }
+
+  /** A connection for requests of the test's own making. */
+  connect(): Promise<WireClient> {
+    return WireClient.connect(this.port, this.host)
   }
 
   get pid(): number {
@@ -160,7 +177,7 @@ export class ClusterBroker {
 
   /** What this broker answers to Metadata: all topics if none are named. Creates none. */
   async metadata(topics: readonly string[] | null = null): Promise<MetadataResponse> {
-    const client = await WireClient.connect(this.port)
+    const client = await this.connect()
     const timer = setTimeout(() => client.close(), ANSWER_PATIENCE_MS)
     try {
       return await client.send(Metadata, 12, {
@@ -183,10 +200,17 @@ export class ClusterBroker {
 export class TestCluster {
   readonly zookeeper: ZooKeeperEnsemble
   readonly brokers: readonly ClusterBroker[]
+  /** Null on 127.0.0.1. It outlives the cluster. */
+  readonly network: TestNetwork | null
 
-  constructor(zookeeper: ZooKeeperEnsemble, brokers: readonly ClusterBroker[]) {
+  constructor(
+    zookeeper: ZooKeeperEnsemble,
+    brokers: readonly ClusterBroker[],
+    network: TestNetwork | null = null,
+  ) {
     this.zookeeper = zookeeper
     this.brokers = brokers
+    this.network = network
   }
 
   /** As in `bootstrap.servers`: every broker, up or down. */
@@ -345,7 +369,12 @@ function topicState(response: MetadataResponse, name: string): TopicState | null
 export async function startCluster(options: ClusterOptions = {}): Promise<TestCluster> {
   const count = options.brokers ?? 3
   const kind = options.kind ?? (againstKafka ? 'apache' : 'shardlog')
-  const zookeeper = await ZooKeeperEnsemble.start(options.zookeepers ?? 1)
+  const { network } = options
+  const zookeeper = await ZooKeeperEnsemble.start(
+    options.zookeepers ?? 1,
+    ZOOKEEPER,
+    network?.hostAddress,
+  )
   const replication = String(Math.min(3, count))
   const brokers = Array.from({ length: count }, (_, id) => {
     const settings = {
@@ -362,9 +391,18 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
       ...options.config,
       ...options.perBroker?.(id),
     }
-    return new ClusterBroker(id, typeof kind === 'string' ? kind : kind(id), settings)
+    const node = network?.node(id)
+    const place: Place = {
+      host: node?.address ?? '127.0.0.1',
+      prefix: node?.prefix ?? [],
+      ...(options.env ? { env: options.env(id) } : {}),
+    }
+    return new ClusterBroker({
+      ...{ id, settings, place },
+      kind: typeof kind === 'string' ? kind : kind(id),
+    })
   })
-  const cluster = new TestCluster(zookeeper, brokers)
+  const cluster = new TestCluster(zookeeper, brokers, network ?? null)
   try {
     // All of them come to an end, so that none is left behind when one cannot start.
     const started = await Promise.allSettled(brokers.map((broker) => broker.restart()))
