@@ -55,14 +55,14 @@ export function formatReport(report: ScenarioReport, baseline: string): string {
   const names = Object.keys(report.brokers)
   const base = report.brokers[baseline]
   const lines = [`\n${report.scenario}: ${report.settings}`]
-  const figureNames = Object.keys(report.brokers[names[0] as string] ?? {})
+  const figureNames = new Set(names.flatMap((name) => Object.keys(report.brokers[name] ?? {})))
   for (const figure of figureNames) {
     const cells = names.map((name) => {
       const values = report.brokers[name]?.[figure] ?? []
       const middle = median(values)
       const reference = base?.[figure]
       const ratio =
-        reference === undefined || name === baseline
+        reference === undefined || name === baseline || values.length === 0
           ? ''
           : ` = ${show(middle / median(reference))}x`
       return `${name} ${show(middle)}${ratio} [${values.map(show).join(' ')}]`

@@ -30,6 +30,8 @@ export interface ApacheKafkaOptions {
   readonly zookeeper?: string
   /** Use this data directory, which then is not removed. */
   readonly dataDir?: string
+  /** Options of the Java virtual machine; those of short tests if left out. */
+  readonly jvm?: readonly string[]
 }
 
 export class ApacheKafka implements BrokerUnderTest {
@@ -37,6 +39,7 @@ export class ApacheKafka implements BrokerUnderTest {
   readonly dataDir: string
   readonly #folder: string
   readonly #zookeeper: string | undefined
+  readonly #jvm: readonly string[]
   #port: number | null = null
   #process: ServerProcess | null = null
 
@@ -44,6 +47,7 @@ export class ApacheKafka implements BrokerUnderTest {
     this.#folder = mkdtempSync(join(tmpdir(), 'apache-kafka-test-'))
     this.dataDir = options.dataDir ?? join(this.#folder, 'data')
     this.#zookeeper = options.zookeeper
+    this.#jvm = options.jvm ?? JVM
   }
 
   get #running(): ServerProcess {
@@ -84,7 +88,7 @@ export class ApacheKafka implements BrokerUnderTest {
     this.#process = await ServerProcess.start({
       command: 'java',
       args: [
-        ...JVM,
+        ...this.#jvm,
         `-Dlog4j.configuration=file:${logging}`,
         ...['-cp', `${peer('kafka-server')}/*`, 'kafka.Kafka', properties],
       ],
