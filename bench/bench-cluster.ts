@@ -16,6 +16,8 @@ import { KAFKA_JVM } from './brokers.ts'
 import { cpuSeconds, type ResidentMemory, residentMemory } from './process-usage.ts'
 
 export const BROKERS = 3
+/** For a topic of many partitions, on a machine that is busy. */
+export const CREATION_PATIENCE_MS = 240_000
 
 /** What differs from the defaults, which both kinds share. */
 export const CLUSTER_CONFIG = {
@@ -82,7 +84,13 @@ export class BenchCluster {
   /** A topic whose replicas are all in sync when the promise resolves. */
   async createTopic(partitions: number): Promise<string> {
     const name = this.nextTopic()
-    await this.test.createTopic({ name, partitions, replicationFactor: BROKERS })
+    const topic = { name, partitions, replicationFactor: BROKERS }
+    allOrThrow(await this.#admin.createTopics([topic], { timeoutMs: CREATION_PATIENCE_MS }))
+    await this.test.waitForTopic(
+      name,
+      (state) => state.partitions.length === partitions && state.partitions.every(isWhole),
+      { patienceMs: CREATION_PATIENCE_MS },
+    )
     return name
   }
 

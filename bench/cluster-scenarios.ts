@@ -6,7 +6,7 @@ import { Producer } from '../src/client/producer.ts'
 import { openRegistry } from '../test/registry/zookeeper/open-store.ts'
 import { isWhole, type WaitOptions } from '../test/support/cluster.ts'
 import { until } from '../test/support/until.ts'
-import { type BenchCluster, BROKERS } from './bench-cluster.ts'
+import { type BenchCluster, BROKERS, CREATION_PATIENCE_MS } from './bench-cluster.ts'
 import { runJob, SteadyProducer } from './client.ts'
 import type { ClusterOptions } from './cluster-options.ts'
 import {
@@ -30,7 +30,6 @@ export const SAMPLED_PARTITIONS = 20
 export const ELECTION_TOPICS = 5
 
 const SETTLE_MS = 5000
-const CREATION_PATIENCE_MS = 240_000
 const LOOK_EVERY_MS = 20
 const FLOWING_MS = 200
 /** Acknowledgements may stop once more after a new leader is there. */

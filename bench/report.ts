@@ -56,6 +56,7 @@ export function formatReport(report: ScenarioReport, baseline: string): string {
   const base = report.brokers[baseline]
   const lines = [`\n${report.scenario}: ${report.settings}`]
   const figureNames = new Set(names.flatMap((name) => Object.keys(report.brokers[name] ?? {})))
+  const width = Math.max(22, ...[...figureNames].map(({ length }) => length))
   for (const figure of figureNames) {
     const cells = names.map((name) => {
       const values = report.brokers[name]?.[figure] ?? []
@@ -67,7 +68,7 @@ export function formatReport(report: ScenarioReport, baseline: string): string {
           : ` = ${show(middle / median(reference))}x`
       return `${name} ${show(middle)}${ratio} [${values.map(show).join(' ')}]`
     })
-    lines.push(`  ${figure.padEnd(22)} ${cells.join('   ')}`)
+    lines.push(`  ${figure.padEnd(width)} ${cells.join('   ')}`)
   }
   return lines.join('\n')
 }
