@@ -105,6 +105,7 @@ export async function latency(cluster: BenchCluster, seconds: number): Promise<M
     'consumed p99, ms': ms(job.p99),
     'cores of the brokers': job.brokerCpu / job.seconds,
     'cores of ZooKeeper': zookeeperCpu / job.seconds,
+    'produce requests/s': job.produceRequests / job.seconds,
   }
 }
 
