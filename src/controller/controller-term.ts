@@ -142,7 +142,10 @@ export class ControllerTerm {
     active.enqueue('log dirs', () => this.brokers.logDirsFailed(this.#logDirEvents))
     const partitions = topics.reduce((sum, topic) => sum + topic.partitions.length, 0)
     const tookMs = Math.round(clock.monotonicMs() - startMs)
-    logger.info({ epoch: active.epoch, topics: topics.length, partitions, tookMs }, 'controller')
+    logger.info(
+      { epoch: active.epoch, topics: topics.length, partitions, tookMs },
+      'the controller knows the cluster',
+    )
   }
 
   /** What a tool has asked for in the registry is done, whatever became of it before. */

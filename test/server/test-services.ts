@@ -70,7 +70,9 @@ export class RememberingReplicas implements MemberReplicas {
     this.#configOf = configOf
   }
 
-  setReplicationRates(): void {}
+  setReplicationRates(): void {
+    this.calls.push('rates')
+  }
 
   async applyLeaderAndIsr(request: LeaderAndIsrRequest): Promise<LeaderAndIsrResponse> {
     const topics = request.topicStates.map(({ topicName, topicId, partitionStates }) => {
