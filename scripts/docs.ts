@@ -16,6 +16,7 @@ import type { Tool } from '../src/cli/kit/tool.ts'
 import { OWN_COMMANDS } from '../src/cli/shardlog/commands.ts'
 import { TOOLS } from '../src/cli/tools.ts'
 import { brokerConfig } from '../src/config/broker-config.ts'
+import { brokerQuotas } from '../src/config/broker-quotas.ts'
 import { type ConfigKey, type ConfigTable, formatConfigValue } from '../src/config/define-config.ts'
 import { inertBrokerKeys } from '../src/config/inert-broker-keys.ts'
 import { loadBrokerConfig } from '../src/config/load-broker-config.ts'
@@ -99,6 +100,13 @@ machine's name in place of «every interface». Port 0 takes a free one.
 ## Keys of the broker
 
 ${table(BROKER_HEADS, keysOf(brokerConfig, false).map(brokerRow))}
+
+## Keys of a broker that runs
+
+Set for one broker with \`kafka-configs.sh --alter --entity-type brokers\` (\`kafka-reassign-partitions.sh
+--throttle\` does it), and not in the file.
+
+${table(BROKER_HEADS, brokerQuotas.filter((row) => row.inert !== true).map(brokerRow))}
 
 ## Keys of a topic
 
