@@ -76,6 +76,13 @@ function declare(kind: ClusterKind): void {
     return (await cluster.describe(topic)).partitions.map(({ replicas }) => replicas).join(' ')
   }
 
+  /** Waits until every broker sees the replicas of all partitions so. */
+  const placed = async (topic: string, wanted: string): Promise<void> => {
+    await cluster.waitForTopic(topic, ({ partitions }) => {
+      return partitions.map(({ replicas }) => replicas).join(' ') === wanted
+    })
+  }
+
   test('partitions are moved, watched, throttled and left where they are', async () => {
     const topics = ['mine-moves', 'apache-moves'] as const
     for (const topic of topics) await create(topic, '0:1,1:2')
@@ -140,7 +147,7 @@ function declare(kind: ClusterKind): void {
       assert.match(await replicasOf(topic), /^(?:0,1|1,0) 1,2$/)
 
       await step(`--execute ${file}`)
-      await until(`${topic} has moved`, async () => (await replicasOf(topic)) === '2,1 1,2')
+      await placed(topic, '2,1 1,2')
       await until('that is done', async () => {
         return !(await ours(REASSIGN, '--list')).stdout.includes(topic)
       })
@@ -150,7 +157,7 @@ function declare(kind: ClusterKind): void {
       // More replicas, then fewer.
       write([2, 1, 0])
       await step(`--execute ${file} --throttle 100000000`)
-      await until('there are three', async () => (await replicasOf(topic)) === '2,1,0 1,2')
+      await placed(topic, '2,1,0 1,2')
       await until('that is done', async () => {
         return !(await ours(REASSIGN, '--list')).stdout.includes(topic)
       })
@@ -161,7 +168,7 @@ function declare(kind: ClusterKind): void {
       await step(`--describe --topic ${topic}`, 'kafka-configs')
       write([2])
       await step(`--execute ${file}`)
-      await until('there is one', async () => (await replicasOf(topic)) === '2 1,2')
+      await placed(topic, '2 1,2')
       await step(`--verify ${file}`)
 
       write([0, 7])
