@@ -236,6 +236,7 @@ class PartitionLog {
   struct FlushJob {
     std::vector<SegmentRef> files;
     std::vector<std::string> indexes;
+    std::string directory;  // Not empty: the folder itself is new.
     int64_t offset = 0;
     uint64_t truncations = 0;
   };
@@ -348,7 +349,8 @@ class PartitionLog {
   bool offline_ = false;
   bool closed_ = false;
   LeaderEpochCache epochs_;
-  bool epochs_dirty_ = false;  // The file lacks something.
+  bool epochs_dirty_ = false;     // The file lacks something.
+  bool directory_synced_ = true;  // The folder's own entries are on the disk.
   ProducerState producers_;
   std::vector<StagedBatch> staged_;
   std::vector<iovec> vectors_;

@@ -113,7 +113,14 @@ void Shard::post(std::vector<ShardRecord>& records) {
 }
 
 void Shard::signal() {
-  if (direct_) return;
+  if (direct_) {
+    // The turn that drains it comes by itself only when sockets have something.
+    std::unique_lock lock(mutex_);
+    const bool waits = !queue_.empty();
+    lock.unlock();
+    if (waits) main_->wake();
+    return;
+  }
   std::lock_guard lock(mutex_);
   if (queue_.empty() || signalled_ || async_ == nullptr) return;
   signalled_ = true;

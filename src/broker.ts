@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import type { LoadedConfig } from './config/load-broker-config.ts'
 import { BrokerConfigManager } from './controller/broker-config-manager.ts'
 import { LiveBrokerTexts } from './controller/broker-texts.ts'
-import type { NewTopic } from './controller/topic-changes.ts'
+import type { NewTopic } from './controller/topic-change.ts'
 import { TopicConfigManager } from './controller/topic-config-manager.ts'
 import { DataDirectory } from './log/data-directory.ts'
 import { MetadataCache } from './metadata/metadata-cache.ts'
@@ -158,7 +158,7 @@ export class Broker {
     const member = new ClusterMember({
       ...{ brokerId, config, texts, topicConfigs, registry, listenerName, clock, random },
       timers: this.#timers,
-      hasLostTail: false,
+      hasLostTail: directory.mayHaveLostTail,
       links: (brokers) => {
         const options = {
           ...{ brokerId, brokers, connectTimeoutMs: CONNECT_TIMEOUT_MS },

@@ -393,9 +393,13 @@ export class ActiveController {
    * Resolves when the leaders of the partitions have been told that they are, and the other brokers
    * too unless they take long. Throws KafkaError where a partition cannot get a leader.
    */
-  async told(partitions: readonly PartitionEntry[]): Promise<void> {
+  async told(created: readonly PartitionEntry[]): Promise<void> {
     for (;;) {
       this.check()
+      // Everything may have been read anew meanwhile.
+      const partitions = created.map(
+        (one) => this.context.partition(one.topic.name, one.partition) ?? one,
+      )
       const leaders = new Set(partitions.map((partition) => partition.leader))
       const channels = [...leaders].map((id) => this.channels.get(id))
       const isTold = await Promise.all(channels.map((channel) => channel?.caughtUp() ?? false))

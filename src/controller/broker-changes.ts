@@ -133,7 +133,11 @@ export class BrokerChanges {
     const fields = { broker: brokerId, partitions: partitions.length, areOnline }
     logger.warn(fields, 'logs of a broker have failed, or can be used again')
     this.#active.enqueue('replicas online or not', async () => {
-      const concerned = partitions.filter(({ topic }) => !topic.isDeleting)
+      const { context } = this.#active
+      // Entries may have been replaced since the broker was asked.
+      const concerned = partitions.filter(
+        (one) => !one.topic.isDeleting && context.partition(one.topic.name, one.partition) === one,
+      )
       await this.electOffline(
         concerned.filter(
           (one) => one.state !== null && !isLeaderFit(one.state, this.#electorate(one)),

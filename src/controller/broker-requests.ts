@@ -12,9 +12,10 @@ import type {
 } from '../registry/cluster-registry.ts'
 import type { ControllerContext, PartitionEntry, TopicEntry } from './controller-context.ts'
 
-/** `type` of a request that names all there is, so that what it leaves out is gone. */
-export const FULL_REQUEST = 1
-const CHANGES_ONLY = 0
+/** `type` of a request that names all there is. Apache's controllers leave it at 0 with ZooKeeper. */
+export const FULL_REQUEST = 2
+/** `type` of one that names what has changed. */
+export const INCREMENTAL_REQUEST = 1
 
 /** In UpdateMetadata: the partition is being deleted. */
 export const LEADER_DURING_DELETE = -2
@@ -77,7 +78,7 @@ export class BrokerRequests {
     )
     return {
       ...this.#header(broker),
-      type: isFull ? FULL_REQUEST : CHANGES_ONLY,
+      type: isFull ? FULL_REQUEST : INCREMENTAL_REQUEST,
       ungroupedPartitionStates: [],
       topicStates,
       liveLeaders: this.#leaders(leaders),
@@ -103,7 +104,7 @@ export class BrokerRequests {
     )
     return {
       ...this.#header(broker),
-      type: isFull ? FULL_REQUEST : CHANGES_ONLY,
+      type: isFull ? FULL_REQUEST : INCREMENTAL_REQUEST,
       ungroupedPartitionStates: [],
       topicStates,
       liveBrokers: [...this.#context.liveBrokers.values()].map(liveBroker),

@@ -54,6 +54,8 @@ interface Steps<C, O> {
   carryOut(changes: readonly C[]): Promise<void>
   succeeded(change: C): O
   failed(outcome: TopicOutcome): O
+  /** Brokers could not do what was carried out. */
+  undo?(change: C): void
 }
 
 export class TopicChanges {
@@ -110,6 +112,11 @@ export class TopicChanges {
         configs: describeTopicConfig(plan?.configs ?? new Map(), texts, null),
       }),
       failed: (outcome) => ({ ...outcome, ...NOT_CREATED }),
+      undo: ({ created, outcome }) => {
+        const topic = created[0]?.topic
+        const isBroken = outcome?.errorCode === ErrorCode.KAFKA_STORAGE_ERROR
+        if (topic && isBroken) this.#deletions.takeBack(topic)
+      },
     })
   }
 
@@ -197,6 +204,7 @@ export class TopicChanges {
           change.outcome = steps.succeeded(change)
         } catch (error) {
           change.outcome = steps.failed(this.#failure(change.name, error))
+          steps.undo?.(change)
         }
       }),
     )

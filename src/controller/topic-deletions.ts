@@ -68,11 +68,14 @@ export class TopicDeletions {
     await this.#active.atMost(LOGS_MS, Promise.all(deleted.map(({ name }) => this.gone(name))))
   }
 
-  /** Resolves when no deletion of a topic of that name is under way. */
+  /**
+   * Resolves when no deletion of a topic of that name is under way. Brokers that could not delete a
+   * replica are asked again.
+   */
   gone(name: string): Promise<void> {
-    if (this.#active.isOver || !this.#active.context.topics.get(name)?.isDeleting) {
-      return Promise.resolve()
-    }
+    const topic = this.#active.context.topics.get(name)
+    if (this.#active.isOver || !topic?.isDeleting) return Promise.resolve()
+    this.#ask(topic)
     return new Promise((resolve) => {
       const waiters = this.#waiters.get(name)
       if (waiters) waiters.push(resolve)
@@ -103,11 +106,9 @@ export class TopicDeletions {
     this.#left.set(topic, left)
     for (const partition of topic.partitions) {
       this.#active.tellMetadata(partition)
-      for (const id of partition.replicas) {
-        left.add(keyOf(partition, id))
-        this.#active.channels.get(id)?.markStop(partition, true)
-      }
+      for (const id of partition.replicas) left.add(keyOf(partition, id))
     }
+    this.#ask(topic)
     this.#active.logger.info({ topic: topic.name, topicId: topic.topicId }, 'deleting a topic')
     if (left.size === 0) this.#isDeleted(topic)
   }
@@ -120,15 +121,29 @@ export class TopicDeletions {
 
   /** Brokers are back, and may still have replicas of topics that are being deleted. */
   returned(brokerIds: readonly number[]): void {
-    for (const [topic, left] of this.#left) {
-      for (const partition of topic.partitions) {
-        for (const id of brokerIds) {
-          if (left.has(keyOf(partition, id))) {
-            this.#active.channels.get(id)?.markStop(partition, true)
-          }
-        }
+    for (const topic of this.#left.keys()) this.#ask(topic, brokerIds)
+  }
+
+  /** Has live brokers delete what they have not deleted yet. */
+  #ask(topic: TopicEntry, only?: readonly number[]): void {
+    const left = this.#left.get(topic)
+    for (const partition of topic.partitions) {
+      for (const id of only ?? partition.replicas) {
+        if (!left?.has(keyOf(partition, id))) continue
+        this.#active.channels.get(id)?.markStop(partition, true)
       }
     }
+  }
+
+  /** Takes back a topic that could not be created. */
+  takeBack(topic: TopicEntry): void {
+    this.#active.enqueue('a topic to be taken back', async () => {
+      if (this.#active.context.topics.get(topic.name) !== topic || topic.isDeleting) return
+      await this.#active.checkEpoch()
+      await this.#active.registry.requestTopicDeletion(topic.name)
+      this.#active.check()
+      this.begin(topic)
+    })
   }
 
   stopped(brokerId: number, partitions: readonly PartitionEntry[]): void {

@@ -9,11 +9,14 @@ export interface WaitingFetch {
   /** Rows of the partitions it reads. */
   readonly rows: readonly number[]
   readonly maxWaitMs: number
-  /** Answers if there is enough now (or whatever there is, when `expired`); false to wait on. */
-  attempt(expired: boolean): boolean
+  /**
+   * Answers if there is enough now (or whatever there is, when `expired`); false to wait on. With a
+   * row, no other one has moved since the attempt before.
+   */
+  attempt(expired: boolean, row?: number): boolean
 }
 
-/** Who keeps account of waiting fetches by itself; it asks for wake-ups with `published.wait`. */
+/** Who keeps account of waiting fetches by itself, and asks for wake-ups with `wakeAt`. */
 export interface RowFollower {
   advanced(row: number): void
   /** What the row's partition was is over. */
@@ -45,6 +48,11 @@ export class FetchPurgatory {
   /** Has somebody told of every row that moves. */
   follow(follower: RowFollower): void {
     this.#follower = follower
+  }
+
+  /** Asks for word of the next move of a row; what is read behind this call is not missed. */
+  wakeAt(row: number): void {
+    published.wait(row)
   }
 
   /** Answers the fetch now if it can be, and parks it otherwise. Returns how to drop it. */
@@ -82,14 +90,14 @@ export class FetchPurgatory {
     let left = false
     for (const parked of [...waiting]) {
       if (parked.done) continue
-      if (parked.fetch.attempt(false)) this.#remove(parked)
+      if (parked.fetch.attempt(false, row)) this.#remove(parked)
       else left = true
     }
     if (!left) return
     published.wait(row)
     // The row may have moved again before it was asked to tell.
     for (const parked of [...waiting]) {
-      if (!parked.done && parked.fetch.attempt(false)) this.#remove(parked)
+      if (!parked.done && parked.fetch.attempt(false, row)) this.#remove(parked)
     }
   }
 

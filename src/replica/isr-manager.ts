@@ -131,7 +131,7 @@ export class IsrManager {
       entry.partitions.push({
         partitionIndex: partition.partition,
         leaderEpoch: leader.leaderEpoch,
-        // Of versions below 3, which no broker of a cluster with this one speaks.
+        // Of versions below 3: the link to an older controller fills it.
         newIsr: [],
         newIsrWithEpochs: isr.map((member) => ({ ...member })),
         leaderRecoveryState: 0,

@@ -3,6 +3,7 @@
  * checkpoints, removal, what happens when a shard dies or a disk fails. Main thread; the logs belong
  * to the shards.
  */
+import { setImmediate as turn } from 'node:timers/promises'
 import type { TopicConfig } from '../config/topic-config.ts'
 import { type PartitionOffset, partitionKey } from '../log/checkpoint-file.ts'
 import type { Checkpoints, DataDirectory, PartitionFolder } from '../log/data-directory.ts'
@@ -13,7 +14,7 @@ import type { Clock } from '../util/clock.ts'
 import { errnoName } from '../util/errno.ts'
 import type { Logger } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
-import type { TimerQueue } from '../util/timer-queue.ts'
+import type { Timer, TimerQueue } from '../util/timer-queue.ts'
 import { LogCleaner, type LogCleanerSettings } from './log-cleaner.ts'
 import type { LogEvents, LogStore, WantedLog } from './partition-log.ts'
 import { type CutOptions, NO_LOG, ShardLog } from './shard-log.ts'
@@ -22,7 +23,9 @@ import { type CutOptions, NO_LOG, ShardLog } from './shard-log.ts'
 const FLUSH_LOGS_AT_ONCE = 64
 
 /** Writes of small files at a time. */
-const FILES_TOGETHER = 64
+const FILES_TOGETHER = 4
+const NAME_DELAY_MS = 1000
+const OPENED_AT_ONCE = 64
 const NO_CHECKPOINTS: Checkpoints = {
   recoveryPoints: new Map(),
   highWatermarks: new Map(),
@@ -58,6 +61,10 @@ export class LogManager implements LogStore {
   #closing = false
   #upkeep: Promise<void> = Promise.resolve()
   #writing: Promise<void> = Promise.resolve()
+  #opening: Promise<unknown> = Promise.resolve()
+  readonly #unnamed = new Set<ShardLog>()
+  #nameTimer: Timer | null = null
+  #naming: Promise<void> = Promise.resolve()
   #restarts: Promise<void> = Promise.resolve()
   #removals: Promise<void> = Promise.resolve()
   /** As it was last written. */
@@ -142,7 +149,7 @@ export class LogManager implements LogStore {
       logs.push(log)
     }
     this.#bytesTruncated += await this.#open(closed)
-    await this.#name(unnamed)
+    this.#nameLater(unnamed)
     return logs
   }
 
@@ -177,15 +184,44 @@ export class LogManager implements LogStore {
     return log
   }
 
-  /** Notes in their folders which topics they are of. */
-  async #name(logs: readonly ShardLog[]): Promise<void> {
-    const left = logs.filter((log) => log.log !== NO_LOG && log.topicId !== '')
+  /**
+   * Notes in their folders which topics they are of; not at once, because a topic of a thousand
+   * partitions is to be there soon. What a crash leaves without, the controller names again.
+   */
+  #nameLater(logs: readonly ShardLog[]): void {
+    for (const log of logs) {
+      if (log.log !== NO_LOG && log.topicId !== '') this.#unnamed.add(log)
+    }
+    if (this.#unnamed.size === 0 || this.#nameTimer !== null) return
+    this.#nameTimer = this.#options.timers.schedule(NAME_DELAY_MS, () => {
+      this.#nameTimer = null
+      this.#naming = this.#naming
+        .then(() => this.#name())
+        .catch((error: unknown) => {
+          this.#options.logger.error(
+            { error: String(error) },
+            'topic ids could not be noted in the folders of partitions',
+          )
+        })
+    })
+  }
+
+  async #name(): Promise<void> {
+    const left = [...this.#unnamed]
+    this.#unnamed.clear()
     const work = async (): Promise<void> => {
       for (let log = left.pop(); log !== undefined; log = left.pop()) {
         await this.#options.directory.writePartitionMetadata(log.topic, log.partition, log.topicId)
       }
     }
     await Promise.all(Array.from({ length: FILES_TOGETHER }, work))
+  }
+
+  /** Waits for what is being written into folders. */
+  async #named(): Promise<void> {
+    this.#nameTimer?.cancel()
+    this.#nameTimer = null
+    await this.#naming
   }
 
   async settle(): Promise<void> {
@@ -201,6 +237,8 @@ export class LogManager implements LogStore {
       left?.delete(partition)
       if (left?.size === 0) this.#topics.delete(topic)
     }
+    for (const log of logs) this.#unnamed.delete(log)
+    await this.#naming
     await this.cleaner.stop(logs)
     await this.#closeLogs(logs, false)
     const folders = await this.#options.directory.discardPartitions(logs)
@@ -234,19 +272,29 @@ export class LogManager implements LogStore {
     })
   }
 
-  /** Opens logs, grouped by shard. One that fails stays offline. Bytes cut off. */
-  async #open(logs: readonly ShardLog[]): Promise<number> {
+  /** Opens logs, grouped by shard; one that fails stays offline. Bytes cut off. */
+  #open(logs: readonly ShardLog[]): Promise<number> {
+    const opened = this.#opening.then(() => this.#openNow(logs))
+    this.#opening = opened.catch(() => undefined)
+    return opened
+  }
+
+  async #openNow(logs: readonly ShardLog[]): Promise<number> {
     let truncated = 0
     await Promise.all(
       this.#shards.map(async (shard) => {
         const mine = logs.filter((log) => log.shard === shard)
-        if (mine.length === 0) return
-        const opened = await shard.run(
-          'open',
-          mine.map((log) => this.#openOptions(log)),
-        )
-        for (const [i, result] of opened.entries()) {
-          truncated += this.#opened(mine[i] as ShardLog, result)
+        for (let i = 0; i < mine.length && !this.#closing; i += OPENED_AT_ONCE) {
+          const some = mine.slice(i, i + OPENED_AT_ONCE)
+          // The shard has other logs to serve meanwhile, and so has this thread.
+          if (i > 0) await turn()
+          const opened = await shard.run(
+            'open',
+            some.map((log) => this.#openOptions(log)),
+          )
+          for (const [j, result] of opened.entries()) {
+            truncated += this.#opened(some[j] as ShardLog, result)
+          }
         }
       }),
     )
@@ -520,8 +568,11 @@ export class LogManager implements LogStore {
     this.#closing = true
     await this.cleaner.close()
     await this.#upkeep
+    await this.#opening
     await this.#restarts
     await this.#removals
+    await this.#named()
+    await this.#name()
     await this.checkpoint()
     const whole = await this.#closeLogs(this.logs, true)
     if (whole) await this.#options.directory.writeCleanShutdownMark()

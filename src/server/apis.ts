@@ -2,7 +2,7 @@
 import type { LoadedConfig } from '../config/load-broker-config.ts'
 import type { BrokerConfigManager } from '../controller/broker-config-manager.ts'
 import type { LiveBrokerTexts } from '../controller/broker-texts.ts'
-import type { NewTopic, TopicOutcome } from '../controller/topic-changes.ts'
+import type { NewTopic, TopicOutcome } from '../controller/topic-change.ts'
 import type { TopicConfigManager } from '../controller/topic-config-manager.ts'
 import type { MetadataCache } from '../metadata/metadata-cache.ts'
 import type { BrokerEndpoint } from '../metadata/topic-image.ts'

@@ -2,7 +2,6 @@
 /** Whether a log that was read elsewhere is the beginning of this one (KIP-595). */
 import { addon } from '../native/addon.ts'
 import type { Partition } from '../replica/partition.ts'
-import { published } from '../shard/published.ts'
 
 /** The largest epoch here that is not above the one of the other log, and where it ended. */
 export interface Divergence {
@@ -25,7 +24,7 @@ export function divergenceOf(
   if (lastFetchedEpoch < 0) return undefined
   const { logStart, logEnd } = partition
   if (fetchOffset < logStart) return null
-  if (lastFetchedEpoch === published.lastEpoch(partition.row)) {
+  if (lastFetchedEpoch === partition.storedLog.lastEpoch) {
     return fetchOffset <= logEnd ? undefined : { epoch: lastFetchedEpoch, endOffset: logEnd }
   }
   const [epoch, endOffset] = addon.epochEndOffset(partition.log, lastFetchedEpoch)

@@ -63,6 +63,12 @@ export function failedAnswer(partition: number, errorCode: number): PartitionAns
   }
 }
 
+/** Bytes of its records. */
+export function sizeOf({ records }: PartitionAnswer): number {
+  if (records === null) return 0
+  return records instanceof Uint8Array ? records.length : records.bytes
+}
+
 /** What is wrong with the epoch that a client takes for the current one; 0 if nothing is. */
 export function checkLeaderEpoch(asked: number, current: number): number {
   if (asked < 0 || asked === current) return ErrorCode.NONE

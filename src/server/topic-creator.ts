@@ -1,6 +1,6 @@
 /** Topics that this broker itself wants: made by the controller, here or elsewhere. */
 import type { Controller } from '../controller/controller.ts'
-import type { ChangeOptions, NewTopic, TopicOutcome } from '../controller/topic-changes.ts'
+import type { ChangeOptions, NewTopic, TopicOutcome } from '../controller/topic-change.ts'
 import { ErrorCode, errorMessage } from '../protocol/error-codes.ts'
 import { CreateTopics } from '../protocol/messages/create-topics.ts'
 import type { ControllerForwarding } from './controller-forwarding.ts'

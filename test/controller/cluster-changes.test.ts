@@ -321,6 +321,11 @@ test('a log that cannot be used has another replica lead, or is told', async () 
   cluster.broker(1).broken.add('u-0')
   assert.equal(errorName(await cluster.createTopic('u', [[1]])), 'KAFKA_STORAGE_ERROR')
   assert.equal(errorName(await cluster.createTopic('v', [[2]])), 'NONE')
+  await cluster.until(
+    'it is taken back',
+    async () => (await cluster.registry.topicNames()).join() === 't,v',
+  )
+  assert.equal(errorName(await cluster.createTopic('u', [[2]])), 'NONE')
 })
 
 test('a broker that does not answer holds up nobody, and learns only the last state', async () => {

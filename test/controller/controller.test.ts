@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
 import { ErrorCode, KafkaError } from '../../src/protocol/error-codes.ts'
+import { MemoryFiles } from '../registry/embedded/faulty-files.ts'
 import { TestCluster } from './test-cluster.ts'
 
 const open: TestCluster[] = []
@@ -121,4 +122,84 @@ test('topics are deleted, by us and by tools, and by dead brokers once they are 
   await cluster.revive(2)
   await cluster.untilAgreed()
   assert.ok(cluster.broker(2).deleted.includes('t-0'))
+})
+
+test('of many requests for the same topic one creates it', async () => {
+  const cluster = await start(1)
+  const codes = await Promise.all(
+    Array.from({ length: 20 }, () => cluster.createTopic('one', [[1]])),
+  )
+  assert.equal(codes.filter((code) => code === ErrorCode.NONE).length, 1)
+  assert.equal(codes.filter((code) => code === ErrorCode.TOPIC_ALREADY_EXISTS).length, 19)
+  assert.equal(await cluster.createTopic('a.b', [[1]]), ErrorCode.NONE)
+  assert.equal(await cluster.createTopic('a_b', [[1]]), ErrorCode.INVALID_TOPIC_EXCEPTION)
+})
+
+test('topics of one request share syncs of the journal and requests to brokers', async () => {
+  const files = new MemoryFiles()
+  const cluster = await start(2, {}, { files })
+  await cluster.untilAgreed()
+  const syncs = () => files.operations.filter((operation) => operation === 'sync').length
+  const before = syncs()
+  const requests = cluster.broker(1).requests.length
+  const topics = Array.from({ length: 300 }, (_, i) => ({
+    ...{ name: `t${i}`, numPartitions: 3, replicationFactor: 2 },
+    ...{ assignments: [], configs: [{ name: 'retention.ms', value: '5' }] },
+  }))
+  const options = { timeoutMs: 60_000, validateOnly: false }
+  const outcomes = await cluster.settled(cluster.active.createTopics(topics, options))
+  assert.ok(outcomes.every((outcome) => outcome.errorCode === ErrorCode.NONE))
+  assert.ok(syncs() - before <= 10, `${syncs() - before} syncs`)
+  const asked = cluster.broker(1).requests.length - requests
+  assert.ok(asked <= 12, `${asked} requests`)
+  assert.equal(await cluster.disagreement(), null)
+})
+
+test('a request that is only checked, and one that nobody waits for', async () => {
+  const cluster = await start(1)
+  const topic = { name: 't', numPartitions: 2, replicationFactor: 1, assignments: [], configs: [] }
+  const wrong = { ...topic, name: 'u', replicationFactor: 5 }
+  const [checked] = await cluster.settled(
+    cluster.active.createTopics([topic], { timeoutMs: 1000, validateOnly: true }),
+  )
+  assert.equal(checked?.errorCode, ErrorCode.NONE)
+  assert.deepEqual(await cluster.registry.topicNames(), [])
+  const told = await cluster.settled(
+    cluster.active.createTopics([topic, wrong], { timeoutMs: 0, validateOnly: false }),
+  )
+  assert.deepEqual(
+    told.map((outcome) => outcome.errorCode),
+    [ErrorCode.REQUEST_TIMED_OUT, ErrorCode.INVALID_REPLICATION_FACTOR],
+  )
+  await cluster.until('it is there', () => cluster.broker(1).leadership.size === 2)
+})
+
+test('racks are spread over, and named in the metadata', async () => {
+  const cluster = await start(0)
+  for (const [id, rack] of [
+    [1, 'a'],
+    [2, 'a'],
+    [3, 'b'],
+    [4, 'c'],
+  ] as const) {
+    await cluster.register(id, { rack })
+  }
+  await cluster.elect(1)
+  const topic = { name: 't', numPartitions: 12, replicationFactor: 3, assignments: [], configs: [] }
+  const options = { timeoutMs: 1000, validateOnly: false }
+  await cluster.settled(cluster.active.createTopics([topic], options))
+  const racks = new Map([
+    [1, 'a'],
+    [2, 'a'],
+    [3, 'b'],
+    [4, 'c'],
+  ])
+  for (const { replicas } of cluster.broker(1).metadata.values()) {
+    assert.equal(new Set(replicas.map((id) => racks.get(id))).size, 3)
+  }
+  const told = cluster.broker(1).updates.at(-1)?.liveBrokers
+  assert.deepEqual(
+    told?.map(({ id, rack }) => `${id}${rack}`),
+    ['1a', '2a', '3b', '4c'],
+  )
 })

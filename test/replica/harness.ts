@@ -11,6 +11,7 @@ import { DataDirectory } from '../../src/log/data-directory.ts'
 import { RecordCursor } from '../../src/log/record-cursor.ts'
 import { buildBatch, readBatch } from '../../src/log/record-format.ts'
 import { Transport } from '../../src/network/transport.ts'
+import type { LeaderAndIsrRequest } from '../../src/protocol/messages/leader-and-isr.ts'
 import { createInternalLog } from '../../src/replica/internal-log.ts'
 import type { LogCleanerSettings } from '../../src/replica/log-cleaner.ts'
 import { LogManager } from '../../src/replica/log-manager.ts'
@@ -64,6 +65,22 @@ function keepingLogger(lines: Line[]): Logger {
   return { ...silentLogger, ...logger } as Logger
 }
 
+/** What the controller says of a topic of one partition that this broker has to itself. */
+function leadAlone(topic: string): LeaderAndIsrRequest {
+  const partitionStates = [
+    {
+      ...{ topicName: topic, partitionIndex: 0, controllerEpoch: 1, leader: 0, leaderEpoch: 0 },
+      ...{ isr: [0], partitionEpoch: 0, replicas: [0], addingReplicas: [], removingReplicas: [] },
+      ...{ isNew: true, leaderRecoveryState: 0 },
+    },
+  ]
+  return {
+    ...{ controllerId: 0, isKRaftController: false, controllerEpoch: 1, brokerEpoch: 1, type: 0 },
+    ...{ ungroupedPartitionStates: [], liveLeaders: [] },
+    topicStates: [{ topicName: topic, topicId: 'AAAAAAAAAAAAAAAAAAAAAQ', partitionStates }],
+  }
+}
+
 export class Harness {
   readonly clock: ManualClock
   readonly lines: Line[]
@@ -77,6 +94,7 @@ export class Harness {
   readonly logs: LogManager
   readonly replicas: ReplicaManager
   readonly #log: ReturnType<typeof createInternalLog>
+  readonly #configs: Map<string, Readonly<Record<string, string>>>
   #isClosed = false
 
   private constructor(
@@ -87,7 +105,13 @@ export class Harness {
       readonly shard: Shard
       readonly timers: TimerQueue
     },
-    made: { logs: LogManager; replicas: ReplicaManager; clock: ManualClock; lines: Line[] },
+    made: {
+      logs: LogManager
+      replicas: ReplicaManager
+      clock: ManualClock
+      lines: Line[]
+      configs: Map<string, Readonly<Record<string, string>>>
+    },
   ) {
     this.path = path
     this.#parts = parts
@@ -95,6 +119,7 @@ export class Harness {
     this.replicas = made.replicas
     this.clock = made.clock
     this.lines = made.lines
+    this.#configs = made.configs
     const connection = parts.transport.openInternal()
     this.#log = createInternalLog({ replicas: this.replicas, connection, clock: this.clock })
   }
@@ -136,6 +161,7 @@ export class Harness {
       advanced: () => undefined,
       storageError: () => undefined,
     })
+    const configs = new Map<string, Readonly<Record<string, string>>>()
     const logs = new LogManager({
       ...{ directory, clock, timers, random: systemRandom, logger: keepingLogger(lines) },
       producerExpirationMs: 86_400_000,
@@ -150,7 +176,7 @@ export class Harness {
       addressOf: () => undefined,
       openLink: () => Promise.reject(new Error('nobody is there')),
       controller: { alterPartition: () => Promise.reject(new Error('nobody is there')) },
-      topicConfig: () => topicConfig({}),
+      topicConfig: (topic) => topicConfig(configs.get(topic) ?? {}),
       ...{ lost: () => undefined, roleChanged: () => undefined, logDirFailed: () => undefined },
       settings: {
         lagTimeMaxMs: 30_000,
@@ -173,7 +199,7 @@ export class Harness {
     })
     logs.attachShards([shard])
     const parts = { directory, transport, shard, timers }
-    const harness = new Harness(path, parts, { logs, replicas, clock, lines })
+    const harness = new Harness(path, parts, { logs, replicas, clock, lines, configs })
     t.after(async () => {
       await harness.close()
       if (options.path === undefined) await rm(path, { recursive: true, force: true })
@@ -196,27 +222,32 @@ export class Harness {
     return this.#parts.transport
   }
 
+  get directory(): DataDirectory {
+    return this.#parts.directory
+  }
+
   get shard(): Shard {
     return this.#parts.shard
   }
 
+  /** Has this broker lead partition 0 of a topic, alone. */
   async open(topic: string, configs: Readonly<Record<string, string>> = COMPACT) {
-    await this.replicas.openTopic(
-      {
-        name: topic,
-        topicId: 'AAAAAAAAAAAAAAAAAAAAAQ',
-        isInternal: false,
-        configs: new Map(),
-        partitions: [
-          {
-            ...{ topic, partition: 0, leader: 0, leaderEpoch: 0, partitionEpoch: 0 },
-            ...{ controllerEpoch: 1, replicas: [0], isr: [0], offlineReplicas: [] },
-          },
-        ],
-      },
-      topicConfig(configs),
+    this.#configs.set(topic, configs)
+    const { topics } = await this.replicas.applyLeaderAndIsr(leadAlone(topic))
+    assert.deepEqual(
+      topics.flatMap((one) => one.partitionErrors).map((one) => one.errorCode),
+      [0],
     )
     return this.partition(topic)
+  }
+
+  async delete(topic: string): Promise<void> {
+    const partitionStates = [{ partitionIndex: 0, leaderEpoch: -2, deletePartition: true }]
+    await this.replicas.stopReplicas({
+      ...{ controllerId: 0, isKRaftController: false, controllerEpoch: 1, brokerEpoch: 1 },
+      ...{ deletePartitions: false, ungroupedPartitions: [], topics: [] },
+      topicStates: [{ topicName: topic, partitionStates }],
+    })
   }
 
   async openLog(topic: string, configs: Readonly<Record<string, string>> = COMPACT) {

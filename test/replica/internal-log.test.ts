@@ -5,13 +5,12 @@ import { buildBatch, readBatch } from '../../src/log/record-format.ts'
 import type { Transport } from '../../src/network/transport.ts'
 import { ErrorCode } from '../../src/protocol/error-codes.ts'
 import { createInternalLog, type InternalLog } from '../../src/replica/internal-log.ts'
-import type { ReplicaManager } from '../../src/replica/replica-manager.ts'
 import { systemClock } from '../../src/util/clock.ts'
 import { Harness } from './harness.ts'
 
 interface Setting {
   readonly log: InternalLog
-  readonly replicas: ReplicaManager
+  readonly harness: Harness
   readonly transport: Transport
 }
 
@@ -24,7 +23,7 @@ async function start(t: TestContext, threaded: boolean): Promise<Setting> {
     connection: transport.openInternal(),
     clock: systemClock,
   })
-  return { log, replicas, transport }
+  return { log, harness, transport }
 }
 
 function batchOf(key: string): Buffer {
@@ -71,7 +70,7 @@ for (const threaded of [false, true]) {
   })
 
   test(`what cannot be appended is refused with its error ${where}`, async (t) => {
-    const { log, replicas, transport } = await start(t, threaded)
+    const { log, harness, transport } = await start(t, threaded)
     const damaged = batchOf('a')
     damaged[damaged.length - 1] = 1
     assert.equal(
@@ -90,7 +89,7 @@ for (const threaded of [false, true]) {
       0,
       'a coordinator may still write while clients are being sent away',
     )
-    await replicas.deleteTopic('__consumer_offsets')
+    await harness.delete('__consumer_offsets')
     assert.equal(
       (await log.append('__consumer_offsets', 0, batchOf('a'))).errorCode,
       ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,

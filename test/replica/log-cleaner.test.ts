@@ -100,7 +100,7 @@ test('a log that is deleted, or a broker that stops, does not wait for the clean
   const deleted = harness.log('deleted')
   const kept = harness.log('kept')
   while (!cleaner.isCleaning(deleted)) await new Promise(setImmediate)
-  await harness.replicas.deleteTopic('deleted')
+  await harness.delete('deleted')
   assert.ok(!readdirSync(harness.path).includes('deleted-0'))
   while (!cleaner.isCleaning(kept)) await new Promise(setImmediate)
   await harness.close()

@@ -31,12 +31,13 @@ export class SimulatedLog implements FollowerLog {
   constructor(options: {
     readonly topic?: string
     readonly partition?: number
+    readonly topicId?: string
     readonly epochs?: readonly number[]
     readonly highWatermark?: number
   }) {
     this.topic = options.topic ?? 't'
     this.partition = options.partition ?? 0
-    this.topicId = `id-of-${this.topic}`
+    this.topicId = options.topicId ?? `id-of-${this.topic}`
     this.epochs = [...(options.epochs ?? [])]
     this.highWatermark = options.highWatermark ?? 0
     this.log = nextHandle

@@ -12,6 +12,7 @@ import { DataDirectory } from '../../src/log/data-directory.ts'
 import { buildBatch } from '../../src/log/record-format.ts'
 import { MetadataCache } from '../../src/metadata/metadata-cache.ts'
 import type { BrokerImage, PartitionImage, TopicImage } from '../../src/metadata/topic-image.ts'
+import type { Connection } from '../../src/network/connection.ts'
 import type { InternalConnection } from '../../src/network/internal-connection.ts'
 import { Transport } from '../../src/network/transport.ts'
 import { DeleteRecords } from '../../src/protocol/messages/delete-records.ts'
@@ -30,7 +31,7 @@ import { FetchHandler } from '../../src/server/handlers/fetch.ts'
 import { createListOffsetsHandler } from '../../src/server/handlers/list-offsets.ts'
 import { createOffsetForLeaderEpochHandler } from '../../src/server/handlers/offset-for-leader-epoch.ts'
 import { ProduceHandler } from '../../src/server/handlers/produce.ts'
-import { ReplicaFetchHandler } from '../../src/server/handlers/replica-fetch.ts'
+import { type LeaderQuota, ReplicaFetchHandler } from '../../src/server/handlers/replica-fetch.ts'
 import { LeaderHints } from '../../src/server/leader-hints.ts'
 import { RackAwareReplicaSelector } from '../../src/server/replica-selector.ts'
 import { RequestDispatcher, serve, serveFrames } from '../../src/server/request-dispatcher.ts'
@@ -78,6 +79,7 @@ export interface DataPathOptions {
   readonly hasSelector?: boolean
   readonly highWatermarkDelayMs?: number
   readonly threaded?: boolean
+  readonly quota?: LeaderQuota
   /** Ports of the brokers that it can follow. */
   readonly peers?: ReadonlyMap<number, number>
 }
@@ -98,6 +100,8 @@ export class DataPath {
   readonly brokerId: number
   readonly port: number
   readonly #life: Life
+  readonly #transport: Transport
+  readonly #connections = new Set<Connection>()
   readonly #internal: InternalConnection
   readonly #configs = new Map<string, TopicConfig>()
   #partitionEpoch = 0
@@ -116,6 +120,7 @@ export class DataPath {
     const { transport, logs, purgatory, timers } = parts
     const { brokerId = OWN_ID, peers = new Map<number, number>() } = options
     this.#life = life
+    this.#transport = transport
     this.brokerId = brokerId
     this.port = parts.port
     this.purgatory = purgatory
@@ -163,6 +168,7 @@ export class DataPath {
       ...{ responder, replicas, metadata, purgatory, leaders, timers, clock, random, epochOf },
       fetchMaxBytes: 50 << 20,
       highWatermarkDelayMs: options.highWatermarkDelayMs ?? 60_000,
+      ...(options.quota === undefined ? {} : { quota: options.quota }),
     })
     const isBrokerAddress = (): boolean => this.isFromBroker
     const fetch = new FetchHandler({
@@ -201,7 +207,10 @@ export class DataPath {
       () => undefined,
     )
     transport.attachEvents({
-      handle: (frame) => dispatcher.handle(frame),
+      handle: (frame) => {
+        this.#connections.add(frame.connection)
+        return dispatcher.handle(frame)
+      },
       result: (connection, sequence, version) =>
         produce.handleResult(connection, sequence, version),
       advanced: (row) => purgatory.advanced(row),
@@ -317,6 +326,12 @@ export class DataPath {
     return images.map(({ partition }) => this.partition(name, partition))
   }
 
+  /** Breaks every connection that somebody has asked something on. */
+  disconnect(): void {
+    for (const connection of this.#connections) this.#transport.close(connection)
+    this.#connections.clear()
+  }
+
   partition(topic: string, number = 0): Partition {
     const partition = this.replicas.partition(topic, number)
     assert.ok(partition)
@@ -372,7 +387,7 @@ export class DataPath {
   }
 
   /** A topic that is on other brokers only. */
-  elsewhere(name: string, leader = 2): void {
+  elsewhere(name: string, leader = 2, leaderEpoch = 7): void {
     this.metadata.putTopic({
       name,
       topicId: topicIdOf(name),
@@ -380,7 +395,7 @@ export class DataPath {
       configs: new Map(),
       partitions: [
         {
-          ...{ topic: name, partition: 0, leader, leaderEpoch: 7, partitionEpoch: 0 },
+          ...{ topic: name, partition: 0, leader, leaderEpoch, partitionEpoch: 0 },
           ...{ controllerEpoch: 1, replicas: [2, 3], isr: [2, 3], offlineReplicas: [] },
         },
       ],

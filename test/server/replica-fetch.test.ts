@@ -422,3 +422,43 @@ test('without a session every fetch tells everything', async (t) => {
   assert.deepEqual(told(await parked), [[0, 0, true]])
   assert.equal(topicIdOf('t'), empty.responses[0]?.topicId)
 })
+
+test('a replica that is throttled gets no more than its share', async (t) => {
+  let recorded = 0
+  const quota = {
+    isThrottled: ({ partition }: { partition: number }, replicaId: number) =>
+      partition < 2 && replicaId === 2,
+    get isExceeded() {
+      return recorded > 0
+    },
+    record: (bytes: number) => {
+      recorded += bytes
+    },
+  }
+  const path = await DataPath.start(t, { quota })
+  // Replica 2 is in sync in the first of them only.
+  const [first, second, third] = await path.open('t', { partitions: 3 })
+  assert.ok(first)
+  assert.ok(second)
+  assert.ok(third)
+  await path.lead(second, { isr: [1, 3] })
+  for (const partition of [first, second, third]) await path.append(partition, 'a')
+  const all = [0, 1, 2].map((partition) => position(0, { partition }))
+  const { created, next } = await sessionOf(path, all)
+  assert.deepEqual(told(created), [
+    [0, 0, true],
+    [1, 0, true],
+    [2, 0, true],
+  ])
+  assert.equal(recorded, created.responses[0]?.partitions[1]?.records?.bytes)
+  const again = await next({ partitions: all })
+  assert.deepEqual(told(again), [
+    [0, 0, true],
+    [2, 0, true],
+  ])
+  const parked = next({ partitions: [position(1), position(1, { partition: 2 })] })
+  await until('it to be parked', () => path.replicaFetch.parkedCount === 1)
+  recorded = 0
+  await path.append(second, 'b')
+  assert.deepEqual(told(await parked), [[1, 0, true]])
+})

@@ -6,6 +6,7 @@
  */
 import type { BrokerConfig } from '../../config/broker-config.ts'
 import type { OpenBrokerLink } from '../../controller/broker-link.ts'
+import { INCREMENTAL_REQUEST } from '../../controller/broker-requests.ts'
 import type { LiveBrokerTexts } from '../../controller/broker-texts.ts'
 import { Controller } from '../../controller/controller.ts'
 import type { TopicConfigManager } from '../../controller/topic-config-manager.ts'
@@ -99,7 +100,8 @@ export class ClusterMember {
       },
       updateMetadata: async (request) => {
         await this.#attached.updateMetadata(request)
-        if (request.liveBrokers.some(({ id }) => id === brokerId)) this.#isKnown()
+        const isListed = request.liveBrokers.some(({ id }) => id === brokerId)
+        if (isListed && request.type !== INCREMENTAL_REQUEST) this.#isKnown()
       },
     })
     this.controller = new Controller({

@@ -4,7 +4,10 @@ import { connect } from 'node:net'
 import { BrokerConnection } from '../../client/broker-connection.ts'
 import type { BrokerLink, OpenBrokerLink } from '../../controller/broker-link.ts'
 import { AllocateProducerIds } from '../../protocol/messages/allocate-producer-ids.ts'
-import { AlterPartition } from '../../protocol/messages/alter-partition.ts'
+import {
+  AlterPartition,
+  type AlterPartitionRequest,
+} from '../../protocol/messages/alter-partition.ts'
 import { ControlledShutdown } from '../../protocol/messages/controlled-shutdown.ts'
 import { Envelope } from '../../protocol/messages/envelope.ts'
 import { LeaderAndIsr } from '../../protocol/messages/leader-and-isr.ts'
@@ -13,6 +16,8 @@ import { UpdateMetadata } from '../../protocol/messages/update-metadata.ts'
 import type { RegisteredBroker } from '../../registry/cluster-registry.ts'
 import type { ControllerConnection, OpenControllerConnection } from './controller-channel.ts'
 import type { RegisteredBrokers } from './registered-brokers.ts'
+
+const FIRST_ISR_EPOCHS = 3
 
 export interface RemoteLinksOptions {
   readonly brokerId: number
@@ -44,7 +49,10 @@ export function remoteControllerConnections(options: RemoteLinksOptions): OpenCo
   return async (broker) => {
     const connection = await open(options, broker, 'to-controller')
     const remote: ControllerConnection = {
-      alterPartition: (request) => connection.send(AlterPartition, request),
+      alterPartition: (request) => {
+        const version = connection.versionOf(AlterPartition)
+        return connection.send(AlterPartition, isrsOfVersion(request, version), { version })
+      },
       controlledShutdown: (request) => connection.send(ControlledShutdown, request),
       allocateProducerIds: (request) => connection.send(AllocateProducerIds, request),
       envelope: (request) => connection.send(Envelope, request),
@@ -53,6 +61,22 @@ export function remoteControllerConnections(options: RemoteLinksOptions): OpenCo
     }
     void connection.closed.then(() => remote.onLost?.())
     return remote
+  }
+}
+
+/** Brokers before 3.5 are told the members of ISRs without their epochs (KIP-903). */
+function isrsOfVersion(request: AlterPartitionRequest, version: number): AlterPartitionRequest {
+  const hasEpochs = version >= FIRST_ISR_EPOCHS
+  return {
+    ...request,
+    topics: request.topics.map((topic) => ({
+      ...topic,
+      partitions: topic.partitions.map((partition) => ({
+        ...partition,
+        newIsr: hasEpochs ? [] : partition.newIsrWithEpochs.map(({ brokerId }) => brokerId),
+        newIsrWithEpochs: hasEpochs ? partition.newIsrWithEpochs : [],
+      })),
+    })),
   }
 }
 

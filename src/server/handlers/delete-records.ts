@@ -26,11 +26,12 @@ export function createDeleteRecordsHandler(services: {
               lowWatermark,
               errorCode,
             })
-            if (isInternalTopic(name)) return answer(ErrorCode.INVALID_TOPIC_EXCEPTION)
             const partition = replicas.partition(name, partitionIndex)
-            if (partition === undefined) {
-              return answer(errorOfMissing(metadata, name, partitionIndex))
-            }
+            const missing = errorOfMissing(metadata, name, partitionIndex)
+            const isUnknown = missing === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+            if (partition === undefined && isUnknown) return answer(missing)
+            if (isInternalTopic(name)) return answer(ErrorCode.INVALID_TOPIC_EXCEPTION)
+            if (partition === undefined) return answer(missing)
             if (!partition.isOnline) return answer(ErrorCode.KAFKA_STORAGE_ERROR)
             if (!partition.isLeader) return answer(ErrorCode.NOT_LEADER_OR_FOLLOWER)
             // A compacted topic without delete keeps its last values for ever.

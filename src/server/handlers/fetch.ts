@@ -11,7 +11,7 @@ import { decodeRequest } from '../../protocol/codec.ts'
 import { ErrorCode } from '../../protocol/error-codes.ts'
 import { readRequestHeader } from '../../protocol/headers.ts'
 import { Fetch, type FetchRequest } from '../../protocol/messages/fetch.ts'
-import { type RecordsInput, ZERO_UUID } from '../../protocol/schema.ts'
+import { ZERO_UUID } from '../../protocol/schema.ts'
 import type { FetchPurgatory } from '../../replica/delayed-fetch.ts'
 import type { Partition } from '../../replica/partition.ts'
 import type { RecordConverter } from '../../replica/record-converter.ts'
@@ -23,6 +23,7 @@ import {
   checkLeaderEpoch,
   failedAnswer,
   type PartitionAnswer,
+  sizeOf,
   type TopicAnswer,
 } from '../fetch-answer.ts'
 import {
@@ -51,8 +52,6 @@ const FIRST_FOLLOWER_READ = 11
 const FIRST_REPLICA_STATE = 15
 const FIRST_CURRENT_LEADER = 12
 const FIRST_ENDPOINTS = 16
-/** A tool that looks at a log as it is, on whichever replica. */
-const DEBUGGING_REPLICA = -2
 /** `locate` answers errors as -(1000 + code). */
 const ERROR_BASE = 1000
 
@@ -198,6 +197,8 @@ class PendingFetch {
   readonly #context: FetchContext
   readonly #replicaId: number
   readonly #found: (Partition | undefined)[] = []
+  /** Of the attempt before. */
+  readonly #answers: (PartitionAnswer | undefined)[] = []
   #conversions: { answer: PartitionAnswer; one: FetchedPartition; stored: Buffer }[] = []
 
   constructor(services: FetchServices, frame: Frame, request: FetchRequest, context: FetchContext) {
@@ -231,7 +232,7 @@ class PendingFetch {
     return name === undefined ? undefined : replicas.partition(name, one.partition)
   }
 
-  attempt(expired: boolean): boolean {
+  attempt(expired: boolean, row?: number): boolean {
     const { responder } = this.#services
     if (this.#frame.connection.closed) return true
     addon.clearStaged(responder.transport)
@@ -244,30 +245,19 @@ class PendingFetch {
     )
     let bytes = 0
     let urgent = this.#wanted.length === 0
-    const topics: TopicAnswer[] = []
-    let topic: TopicAnswer | null = null
     for (let i = 0; i < this.#wanted.length; i += 1) {
-      const one = this.#wanted[i] as FetchedPartition
-      let partition = this.#found[i]
-      // It may be back, or gone for good.
-      if (!partition?.isOnline) partition = this.#found[i] = this.#find(one)
-      const answer = this.#read(one, partition, left, bytes === 0)
-      const size = answer.records === null ? 0 : sizeOf(answer.records)
+      const answer = this.#evaluate(i, row, left, bytes === 0)
+      const size = sizeOf(answer)
       bytes += size
       left = Math.max(0, left - size)
       if (isUrgent(answer)) urgent = true
-      if (this.#context.incremental && !isNews(one, answer, size)) continue
-      if (topic === null || topic.topic !== one.topic || topic.topicId !== one.topicId) {
-        topic = { topic: one.topic, topicId: one.topicId, partitions: [] }
-        topics.push(topic)
-      }
-      topic.partitions.push(answer)
     }
     if (bytes < wantedBytes && !urgent) {
       addon.clearStaged(responder.transport)
       return false
     }
     this.done?.()
+    const topics = this.#topicAnswers()
     if (this.#conversions.length === 0) {
       this.#respond(topics)
     } else {
@@ -277,6 +267,36 @@ class PendingFetch {
       })
     }
     return true
+  }
+
+  /** Partition `i`, read anew if its row has moved or there was something to stage. */
+  #evaluate(i: number, row: number | undefined, left: number, first: boolean): PartitionAnswer {
+    let partition = this.#found[i]
+    const last = this.#answers[i]
+    const isUnmoved = row !== undefined && partition !== undefined && partition.row !== row
+    if (isUnmoved && last !== undefined && sizeOf(last) === 0) return last
+    const one = this.#wanted[i] as FetchedPartition
+    // It may be back, or gone for good.
+    if (!partition?.isOnline) partition = this.#found[i] = this.#find(one)
+    const answer = this.#read(one, partition, left, first)
+    this.#answers[i] = answer
+    return answer
+  }
+
+  #topicAnswers(): TopicAnswer[] {
+    const topics: TopicAnswer[] = []
+    let topic: TopicAnswer | null = null
+    for (let i = 0; i < this.#wanted.length; i += 1) {
+      const one = this.#wanted[i] as FetchedPartition
+      const answer = this.#answers[i] as PartitionAnswer
+      if (this.#context.incremental && !isNews(one, answer)) continue
+      if (topic === null || topic.topic !== one.topic || topic.topicId !== one.topicId) {
+        topic = { topic: one.topic, topicId: one.topicId, partitions: [] }
+        topics.push(topic)
+      }
+      topic.partitions.push(answer)
+    }
+    return topics
   }
 
   #respond(topics: readonly TopicAnswer[]): void {
@@ -339,18 +359,16 @@ class PendingFetch {
       answer.divergingEpoch = divergence
       return answer
     }
-    const limit =
-      this.#replicaId === DEBUGGING_REPLICA
-        ? partition.logEnd
-        : committed
-          ? answer.lastStableOffset
-          : answer.highWatermark
+    const limit = committed ? answer.lastStableOffset : answer.highWatermark
     const current = version >= FIRST_CURRENT_FORMAT
     // A whole first batch however small the limits are, so that a consumer can go on.
     // A conversion needs a whole batch to begin with; older versions cut its result instead.
     const minOne = version < FIRST_TOTAL_LIMIT || first
     const maxBytes = Math.min(one.partitionMaxBytes, left)
-    if (maxBytes <= 0 && !minOne && one.fetchOffset >= answer.logStartOffset) return answer
+    const isInRange =
+      one.fetchOffset >= answer.logStartOffset && one.fetchOffset <= partition.logEnd
+    const hasRoom = maxBytes > 0 || minOne
+    if (isInRange && (one.fetchOffset >= limit || !hasRoom)) return answer
     const { responder } = this.#services
     const located = addon.locate(
       responder.transport,
@@ -405,8 +423,7 @@ class PendingFetch {
     if (wrongEpoch !== 0) return wrongEpoch
     if (partition.isLeader) return ErrorCode.NONE
     // Who neither leads nor follows may have been told nothing for long.
-    const readsFollowers = version >= FIRST_FOLLOWER_READ || this.#replicaId === DEBUGGING_REPLICA
-    return readsFollowers && partition.isFollower
+    return version >= FIRST_FOLLOWER_READ && partition.isFollower
       ? ErrorCode.NONE
       : ErrorCode.NOT_LEADER_OR_FOLLOWER
   }
@@ -478,10 +495,6 @@ class PendingFetch {
   }
 }
 
-function sizeOf(records: RecordsInput): number {
-  return records instanceof Uint8Array ? records.length : records.bytes
-}
-
 /** Whether an answer must not wait for bytes. */
 function isUrgent(answer: PartitionAnswer): boolean {
   return (
@@ -492,9 +505,9 @@ function isUrgent(answer: PartitionAnswer): boolean {
 }
 
 /** Whether an incremental answer must mention the partition. */
-function isNews(one: FetchedPartition, answer: PartitionAnswer, bytes: number): boolean {
+function isNews(one: FetchedPartition, answer: PartitionAnswer): boolean {
   return (
-    bytes > 0 ||
+    sizeOf(answer) > 0 ||
     isUrgent(answer) ||
     answer.highWatermark !== one.toldHighWatermark ||
     answer.logStartOffset !== one.toldLogStart

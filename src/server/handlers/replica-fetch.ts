@@ -18,28 +18,37 @@ import { Fetch, type FetchRequest } from '../../protocol/messages/fetch.ts'
 import type { FetchPurgatory } from '../../replica/delayed-fetch.ts'
 import type { Partition } from '../../replica/partition.ts'
 import type { ReplicaManager } from '../../replica/replica-manager.ts'
-import { published } from '../../shard/published.ts'
 import type { Clock } from '../../util/clock.ts'
 import type { Random } from '../../util/random.ts'
-import type { Timer, TimerQueue } from '../../util/timer-queue.ts'
-import { type Divergence, divergenceOf } from '../divergence.ts'
+import type { TimerQueue } from '../../util/timer-queue.ts'
+import { divergenceOf } from '../divergence.ts'
 import {
   answerOf,
   checkLeaderEpoch,
   failedAnswer,
   type PartitionAnswer,
+  sizeOf,
   type TopicAnswer,
 } from '../fetch-answer.ts'
 import { errorOfMissing } from '../hosted-partition.ts'
 import type { LeaderHints } from '../leader-hints.ts'
+import { NO_ROW, type ParkedFetch, ReplicaPosition, ReplicaSession } from '../replica-session.ts'
 import type { Responder } from '../responder.ts'
+import { RowWatches } from '../row-watches.ts'
 
 const SESSION_ID_MAX = 0x7fffffff
 const SESSION_EPOCH_MAX = 0x7fffffff
 const NEW_SESSION = 0
 /** `locate` answers errors as -(1000 + code). */
 const ERROR_BASE = 1000
-const NO_ROW = -1
+
+/** Limits what replicas that are not in sync fetch (`leader.replication.throttled.rate`). */
+export interface LeaderQuota {
+  isThrottled(partition: Partition, replicaId: number): boolean
+  readonly isExceeded: boolean
+  /** Bytes of throttled replicas have been sent. */
+  record(bytes: number): void
+}
 
 export interface ReplicaFetchServices {
   readonly responder: Responder
@@ -59,102 +68,26 @@ export interface ReplicaFetchServices {
    * traffic.
    */
   readonly highWatermarkDelayMs: number
-}
-
-/** What a session fetches of a partition. */
-class ReplicaPosition {
-  readonly session: ReplicaSession
-  readonly topicId: string
-  readonly partition: number
-  currentLeaderEpoch = -1
-  fetchOffset = 0
-  lastFetchedEpoch = -1
-  logStart = -1
-  maxBytes = 0
-  /** Published row of the log that is watched for it. */
-  row = NO_ROW
-  /** Its position, as the request gave it, was found right and counted for the replica. */
-  isAccepted = false
-  errorCode = 0
-  diverging: Divergence | undefined = undefined
-  /** −1 before the first answer and after an error. */
-  toldHighWatermark = -1
-  toldLogStart = -1
-  /** Number of the answer that records went out with; the request behind it may not know of them. */
-  sentIn = -1
-
-  constructor(session: ReplicaSession, topicId: string, partition: number) {
-    this.session = session
-    this.topicId = topicId
-    this.partition = partition
-  }
-}
-
-interface ParkedFetch {
-  readonly frame: Frame
-  readonly minBytes: number
-  readonly maxBytes: number
-  readonly deadlineMs: number
-  /** Of no session yet: the answer tells of every partition that it names. */
-  readonly isFull: boolean
-  /** It was sent before the answer of this number arrived. */
-  readonly unawareOf: number
-}
-
-class ReplicaSession {
-  /** 0: of one fetch only. */
-  readonly id: number
-  readonly connection: Connection
-  readonly replicaId: number
-  readonly replicaEpoch: number
-  readonly topics = new Map<string, Map<number, ReplicaPosition>>()
-  /** What the next answer has to look at. */
-  readonly dirty = new Set<ReplicaPosition>()
-  /** Which epoch the next request must carry. */
-  epoch = 1
-  answers = 0
-  parked: ParkedFetch | null = null
-  isWoken = false
-  /** Since when only high watermarks and log starts have waited to be told. */
-  newsSinceMs = -1
-  timer: Timer | null = null
-  timerMs = Number.POSITIVE_INFINITY
-
-  constructor(options: {
-    readonly id: number
-    readonly connection: Connection
-    readonly replicaId: number
-    readonly replicaEpoch: number
-  }) {
-    this.id = options.id
-    this.connection = options.connection
-    this.replicaId = options.replicaId
-    this.replicaEpoch = options.replicaEpoch
-  }
-}
-
-/** Who wants to know when a published row moves. */
-interface Watch {
-  readonly positions: Set<ReplicaPosition>
-  /** The row will tell of its next move, or has told already and the event is on its way. */
-  isArmed: boolean
+  readonly quota?: LeaderQuota
 }
 
 /** What an attempt to answer has found. */
 interface Draft {
   readonly topics: TopicAnswer[]
   readonly positions: ReplicaPosition[]
-  readonly leaders: Set<number>
+  /** Those that the answers name. */
+  leaders: Set<number> | undefined
 }
 
 export class ReplicaFetchHandler {
   readonly #services: ReplicaFetchServices
   readonly #sessions = new Map<Connection, ReplicaSession>()
-  readonly #watches = new Map<number, Watch>()
+  readonly #rows: RowWatches
   #evaluations = 0
 
   constructor(services: ReplicaFetchServices) {
     this.#services = services
+    this.#rows = new RowWatches(services.purgatory)
     services.purgatory.follow({
       advanced: (row) => this.#advanced(row),
       expired: (row) => this.#expired(row),
@@ -164,6 +97,11 @@ export class ReplicaFetchHandler {
 
   get sessionCount(): number {
     return this.#sessions.size
+  }
+
+  /** 0 if it has none. */
+  sessionIdOf(connection: Connection): number {
+    return this.#sessions.get(connection)?.id ?? 0
   }
 
   /** Fetches that wait. */
@@ -255,7 +193,7 @@ export class ReplicaFetchHandler {
     session.timer = null
     session.dirty.clear()
     for (const positions of session.topics.values()) {
-      for (const position of positions.values()) this.#watch(position, NO_ROW)
+      for (const position of positions.values()) this.#rows.watch(position, NO_ROW)
     }
     session.topics.clear()
   }
@@ -269,7 +207,7 @@ export class ReplicaFetchHandler {
         if (position === undefined) continue
         positions.delete(partition)
         session.dirty.delete(position)
-        this.#watch(position, NO_ROW)
+        this.#rows.watch(position, NO_ROW)
       }
       if (positions.size === 0) session.topics.delete(topicId)
     }
@@ -322,7 +260,7 @@ export class ReplicaFetchHandler {
       return
     }
     position.isAccepted = true
-    this.#watch(position, partition.row)
+    this.#rows.watch(position, partition.row)
     this.#services.replicas.followerFetched(partition, replicaId, {
       fetchOffset,
       logStart: position.logStart,
@@ -366,37 +304,13 @@ export class ReplicaFetchHandler {
     return ErrorCode.NONE
   }
 
-  /** Has the session told of moves of that row, instead of the one before. */
-  #watch(position: ReplicaPosition, row: number): void {
-    if (position.row === row) return
-    const old = this.#watches.get(position.row)
-    if (old !== undefined) {
-      old.positions.delete(position)
-      if (old.positions.size === 0) this.#watches.delete(position.row)
-    }
-    position.row = row
-    if (row === NO_ROW) return
-    const watch = this.#watches.get(row)
-    if (watch === undefined) {
-      this.#watches.set(row, { positions: new Set([position]), isArmed: false })
-    } else {
-      watch.positions.add(position)
-    }
-  }
-
   #advanced(row: number): void {
-    const watch = this.#watches.get(row)
-    if (watch === undefined) return
-    watch.isArmed = false
-    for (const position of watch.positions) this.#wake(position)
+    for (const position of this.#rows.moved(row)) this.#wake(position)
   }
 
   /** The row's partition has another role, or is gone. */
   #expired(row: number): void {
-    const watch = this.#watches.get(row)
-    if (watch === undefined) return
-    watch.isArmed = false
-    for (const position of watch.positions) {
+    for (const position of this.#rows.moved(row)) {
       position.isAccepted = false
       this.#wake(position)
     }
@@ -447,7 +361,7 @@ export class ReplicaFetchHandler {
       return true
     }
     addon.clearStaged(responder.transport)
-    const draft: Draft = { topics: [], positions: [], leaders: new Set() }
+    const draft: Draft = { topics: [], positions: [], leaders: undefined }
     let bytes = 0
     // A new session's id is waited for.
     let isUrgent = mustAnswer || parked.minBytes <= 0 || (parked.isFull && session.id !== 0)
@@ -456,8 +370,7 @@ export class ReplicaFetchHandler {
       const answer = this.#evaluate(position, Math.max(0, parked.maxBytes - bytes), bytes === 0)
       if (answer === null) continue
       if (answer.errorCode !== 0 || answer.divergingEpoch !== undefined) isUrgent = true
-      bytes += answer.records === null ? 0 : bytesOf(answer)
-      if (answer.currentLeader !== undefined) draft.leaders.add(answer.currentLeader.leaderId)
+      bytes += sizeOf(answer)
       place(draft, position, answer)
     }
     const now = clock.monotonicMs()
@@ -492,7 +405,7 @@ export class ReplicaFetchHandler {
       sessionId: session.id,
       responses: draft.topics,
       nodeEndpoints:
-        draft.leaders.size === 0
+        draft.leaders === undefined
           ? undefined
           : leaders.endpoints(draft.leaders, session.connection.listenerName),
     })
@@ -503,19 +416,15 @@ export class ReplicaFetchHandler {
     const isGood = answer.errorCode === 0
     position.toldHighWatermark = isGood ? answer.highWatermark : -1
     position.toldLogStart = isGood ? answer.logStartOffset : -1
-    if (bytesOf(answer) > 0) {
+    if (sizeOf(answer) > 0) {
       position.sentIn = session.answers
+      if (position.isThrottled) this.#services.quota?.record(sizeOf(answer))
       // Others come before it next time.
       session.dirty.delete(position)
       session.dirty.add(position)
-    } else if (isGood && answer.divergingEpoch === undefined && !this.#hasMore(position)) {
+    } else if (isGood && answer.divergingEpoch === undefined && !position.hasMore) {
       session.dirty.delete(position)
     }
-  }
-
-  /** There was no room for its records. */
-  #hasMore(position: ReplicaPosition): boolean {
-    return published.logEnd(position.row) > position.fetchOffset
   }
 
   /** What there is to tell of a partition; null if that is nothing. */
@@ -542,15 +451,16 @@ export class ReplicaFetchHandler {
     left: number,
     isFirst: boolean,
   ): PartitionAnswer | null {
-    this.#arm(position)
+    this.#rows.arm(position.row)
     const answer = answerOf(position.partition, partition)
     if (position.diverging !== undefined) {
       answer.divergingEpoch = position.diverging
       return answer
     }
     const end = partition.logEnd
+    position.hasMore = position.fetchOffset < end
     const maxBytes = Math.min(position.maxBytes, left)
-    if (position.fetchOffset < end && (maxBytes > 0 || isFirst)) {
+    if (position.hasMore && (maxBytes > 0 || isFirst) && !this.#mustWait(position, partition)) {
       const located = addon.locate(
         this.#services.responder.transport,
         partition.log,
@@ -573,16 +483,18 @@ export class ReplicaFetchHandler {
       answer.highWatermark !== position.toldHighWatermark ||
       answer.logStartOffset !== position.toldLogStart
     if (isNews || position.session.parked?.isFull) return answer
-    if (position.fetchOffset >= end) position.session.dirty.delete(position)
+    if (!position.hasMore) position.session.dirty.delete(position)
     return null
   }
 
-  /** Asks the row to tell of its next move, before it is read. */
-  #arm(position: ReplicaPosition): void {
-    const watch = this.#watches.get(position.row)
-    if (watch === undefined || watch.isArmed) return
-    watch.isArmed = true
-    published.wait(position.row)
+  /** Whether the replica has had enough; one in sync must not fall out of it for that. */
+  #mustWait(position: ReplicaPosition, partition: Partition): boolean {
+    const { quota } = this.#services
+    if (quota === undefined) return false
+    const { replicaId } = position.session
+    const isInSync = partition.leader?.isr.includes(replicaId) === true
+    position.isThrottled = !isInSync && quota.isThrottled(partition, replicaId)
+    return position.isThrottled && quota.isExceeded
   }
 
   #fail(position: ReplicaPosition, partition: Partition | undefined): PartitionAnswer {
@@ -600,12 +512,6 @@ export class ReplicaFetchHandler {
   }
 }
 
-function bytesOf(answer: PartitionAnswer): number {
-  const { records } = answer
-  if (records === null) return 0
-  return records instanceof Uint8Array ? records.length : records.bytes
-}
-
 /** Topics in the order in which they come, so that regions and answers stay in step. */
 function place(draft: Draft, position: ReplicaPosition, answer: PartitionAnswer): void {
   const last = draft.topics[draft.topics.length - 1]
@@ -615,4 +521,7 @@ function place(draft: Draft, position: ReplicaPosition, answer: PartitionAnswer)
     draft.topics.push({ topic: '', topicId: position.topicId, partitions: [answer] })
   }
   draft.positions.push(position)
+  if (answer.currentLeader === undefined) return
+  draft.leaders ??= new Set()
+  draft.leaders.add(answer.currentLeader.leaderId)
 }
