@@ -72,10 +72,12 @@ export class SimulatedCluster {
         network: this.network,
         ensemble: this.ensemble,
         loaded: configOf(brokerId, { 'zookeeper.connect': connect, ...properties }),
-        serveClient: async (of, name, body) =>
-          name === 'Admin' && of.parts !== null
+        serveClient: async (of, name, body) => {
+          this.#mustNotLeadUnregistered(of)
+          return name === 'Admin' && of.parts !== null
             ? answerAdmin(of.parts, body as AdminRequest)
-            : answerClient(of, name, body),
+            : answerClient(of, name, body)
+        },
         observer: {
           hooks: (of) => ({
             advanced: () => undefined,
@@ -88,6 +90,14 @@ export class SimulatedCluster {
       })
       brokers.set(brokerId, broker)
     }
+  }
+
+  /** A broker that knows that it was fenced leads nothing until it is registered again. */
+  #mustNotLeadUnregistered({ parts, brokerId, name }: SimulatedBroker): void {
+    if (parts === null || parts.member.brokerEpoch >= 0) return
+    if (this.ensemble.head.node(`/brokers/ids/${brokerId}`) !== undefined) return
+    const led = parts.replicas.partitions.find(({ isLeader }) => isLeader)
+    if (led !== undefined) this.world.violated(`${name} is not registered, and leads ${led.topic}`)
   }
 
   broker(brokerId: number): SimulatedBroker {

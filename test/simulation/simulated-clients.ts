@@ -77,7 +77,7 @@ export async function answerClient(
     case 'Metadata':
       return metadataOf(parts)
     case 'Produce':
-      return produce(broker, body as Produce)
+      return produce(parts, body as Produce)
     case 'Read':
       return read(parts, body as Read)
     default:
@@ -98,15 +98,11 @@ function metadataOf({ metadata, member }: BrokerParts): MetadataAnswer {
   }
 }
 
-function produce(broker: SimulatedBroker, request: Produce): Promise<ProduceAnswer> {
-  const { replicas, member } = broker.parts as BrokerParts
+function produce({ replicas }: BrokerParts, request: Produce): Promise<ProduceAnswer> {
   const partition = replicas.partition(request.topic, request.partition)
   const refuse = (errorCode: number) => ({ errorCode, baseOffset: -1, topicId: '' })
   if (partition === undefined) return Promise.resolve(refuse(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
   if (!partition.isLeader) return Promise.resolve(refuse(ErrorCode.NOT_LEADER_OR_FOLLOWER))
-  if (member.brokerEpoch < 0) {
-    broker.process.world.violated(`${broker.name} is not registered, and leads ${request.topic}`)
-  }
   const { topicId, leaderEpoch } = partition
   const log = partition.storedLog as SimulatedLog
   const deadlineMs = log.nowMs + request.timeoutMs
