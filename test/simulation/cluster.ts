@@ -54,6 +54,8 @@ export class SimulatedCluster {
   readonly ensemble: SimulatedEnsemble
   readonly brokers: ReadonlyMap<number, SimulatedBroker>
   readonly invariants: Invariants
+  /** Broker epochs that brokers knew themselves to be registered with. */
+  readonly #knownEpochs = new Map<number, number>()
 
   constructor(options: ClusterOptions) {
     const { seed, print = null, brokerCount = 3, properties = {} } = options
@@ -64,7 +66,7 @@ export class SimulatedCluster {
     const brokers = new Map<number, SimulatedBroker>()
     this.brokers = brokers
     this.invariants = new Invariants(world, brokers)
-    this.ensemble.onDecided = (transaction) => this.invariants.decided(transaction)
+    this.ensemble.onDecided = (transaction, zxid) => this.invariants.decided(transaction, zxid)
     const { connect } = this.ensemble
     for (let brokerId = 1; brokerId <= brokerCount; brokerId++) {
       const broker = new SimulatedBroker({
@@ -92,10 +94,19 @@ export class SimulatedCluster {
     }
   }
 
-  /** A broker that knows that it was fenced leads nothing until it is registered again. */
+  /**
+   * A broker that knows that it was fenced leads nothing until it is registered again. It may be so
+   * before it knows its new epoch, and be fenced again before it knows of either.
+   */
   #mustNotLeadUnregistered({ parts, brokerId, name }: SimulatedBroker): void {
-    if (parts === null || parts.member.brokerEpoch >= 0) return
-    if (this.ensemble.head.node(`/brokers/ids/${brokerId}`) !== undefined) return
+    if (parts === null) return
+    const { brokerEpoch } = parts.member
+    if (brokerEpoch >= 0) {
+      this.#knownEpochs.set(brokerId, brokerEpoch)
+      return
+    }
+    const known = this.#knownEpochs.get(brokerId)
+    if (known === undefined || known !== this.invariants.registrations.get(brokerId)) return
     const led = parts.replicas.partitions.find(({ isLeader }) => isLeader)
     if (led !== undefined) this.world.violated(`${name} is not registered, and leads ${led.topic}`)
   }
