@@ -141,8 +141,11 @@ export class DataDirectory {
     // The first broker here has nothing to lose.
     const isNew = this.#isNew && noted === undefined
     if (!isClean && !isNew && !this.#mayHaveLostTail) {
-      await replaceFile(this.#lostTailPath, `${current}
-`)
+      await replaceFile(
+        this.#lostTailPath,
+        `${current}
+`,
+      )
       this.#mayHaveLostTail = true
     }
     await replaceFile(path, `${current}\n`)
