@@ -60,8 +60,16 @@ export interface ReplicaFetcherOptions {
   readonly timers: TimerQueue
   readonly clock: Clock
   readonly logger: Logger
+  /** Limits what is fetched of partitions that lag (KIP-73). */
+  readonly quota: FollowerQuota
   /** The link was lost or could not be made. */
   readonly lost: (leaderId: number) => void
+}
+
+export interface FollowerQuota {
+  isThrottled(log: FollowerLog): boolean
+  readonly isExceeded: boolean
+  record(bytes: number): void
 }
 
 /** A partition as it is followed. */
@@ -74,6 +82,8 @@ interface Followed {
   sentIn: number
   /** Waits for a cut or a back-off. */
   isHeld: boolean
+  /** Whether the leader has committed more than this log has, as far as is known. */
+  isLagging: boolean
   retries: number
   timer: Timer | null
 }
@@ -81,6 +91,8 @@ interface Followed {
 /** A leader that does not yet know that it leads is asked again after this, then twice as long. */
 const FIRST_RETRY_MS = 10
 const FIRST_CONNECT_RETRY_MS = 20
+/** After it the rate of throttled partitions is looked at again. */
+const THROTTLE_MS = 200
 const SESSION_EPOCH_MAX = 0x7fffffff
 const IN_FLIGHT_MAX = 2
 
@@ -125,6 +137,7 @@ export class ReplicaFetcher {
       sentOffset: -1,
       sentIn: Number.POSITIVE_INFINITY,
       isHeld: false,
+      isLagging: true,
       retries: 0,
       timer: null,
     }
@@ -198,6 +211,8 @@ export class ReplicaFetcher {
     const link = this.#link
     this.#inFlight += 1
     const answered = link.fetch(request)
+    // Whoever takes it may still be at work on the answer before when it is lost.
+    answered.catch(() => undefined)
     this.#work = this.#work
       .then(async () => {
         const answer = await answered
@@ -286,6 +301,7 @@ export class ReplicaFetcher {
   #request(number: number): FetchRequestInput & { readonly sessionEpoch: number } {
     const { brokerId, brokerEpoch, clusterId, maxWaitMs, minBytes, maxBytes } = this.#options
     const topics = new Map<string, FetchPartitionInput[]>()
+    this.#throttle()
     for (const followed of this.#changed) {
       const { log, leaderEpoch } = followed
       const fetchOffset = log.logEnd
@@ -327,6 +343,20 @@ export class ReplicaFetcher {
     }
   }
 
+  /** Leaves out for a while what lags and had its share. */
+  #throttle(): void {
+    const { quota, timers } = this.#options
+    if (!quota.isExceeded) return
+    for (const followed of this.#changed) {
+      if (!followed.isLagging || !quota.isThrottled(followed.log)) continue
+      this.#leaveOut(followed)
+      followed.timer = timers.schedule(THROTTLE_MS, () => {
+        followed.timer = null
+        this.#resume(followed)
+      })
+    }
+  }
+
   async #take(answer: FetchAnswer, number: number): Promise<void> {
     const { response } = answer
     if (response.errorCode !== 0) {
@@ -348,17 +378,22 @@ export class ReplicaFetcher {
     const appends: FetchedRecords[] = []
     const into: Followed[] = []
     const taken: [Followed, PartitionAnswer][] = []
-    const nowMs = this.#options.clock.nowMs()
+    const { quota, clock } = this.#options
+    const nowMs = clock.nowMs()
     for (const { topicId, partitions } of response.responses) {
       for (const one of partitions) {
         const followed = this.#followed.get(keyOf(topicId, one.partitionIndex))
         if (followed === undefined || followed.isHeld || followed.sentOffset < 0) continue
         const { log, leaderEpoch } = followed
         // The fetch that moves the session on was not there yet: this is of the position before.
-        const isPast = followed.sentIn > number || followed.sentOffset !== log.logEnd
+        const hasMoved = followed.sentOffset !== log.logEnd
+        const isPast = followed.sentIn > number || hasMoved
+        // By what came when it was followed in the epoch before: the leader has to be told.
+        if (hasMoved && followed.sentIn <= number) this.#changed.add(followed)
         if (isPast ? !isPlain(one) : !this.#takeHead(followed, one)) continue
         taken.push([followed, one])
         const { records } = one
+        if (!isPast && quota.isThrottled(log)) quota.record(records?.bytes ?? 0)
         if (isPast || records === null || records.bytes === 0) {
           if (one.highWatermark > log.highWatermark) {
             log.moveHighWatermark(one.highWatermark, leaderEpoch)
@@ -381,7 +416,10 @@ export class ReplicaFetcher {
       const errors = await answer.append(appends)
       for (const [i, followed] of into.entries()) this.#appended(followed, errors[i] as number)
     }
-    for (const [followed, one] of taken) this.#followStart(followed, one)
+    for (const [followed, one] of taken) {
+      followed.isLagging = one.highWatermark > followed.log.logEnd
+      this.#followStart(followed, one)
+    }
   }
 
   #isCurrent(followed: Followed): boolean {

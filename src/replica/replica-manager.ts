@@ -3,6 +3,7 @@
  * neither. The controller tells (LeaderAndIsr, StopReplica); fetchers follow, leaders count who is
  * in sync, and ISR changes go back to the controller. Main thread; no input or output of its own.
  */
+import type { ReplicationRates } from '../config/broker-quotas.ts'
 import type { TopicConfig } from '../config/topic-config.ts'
 import { ErrorCode } from '../protocol/error-codes.ts'
 import type {
@@ -23,6 +24,7 @@ import { PartitionLeader } from './partition-leader.ts'
 import type { LogStore, PartitionLog, WantedLog } from './partition-log.ts'
 import { ProduceDeadlines } from './produce-deadlines.ts'
 import { ReplicaFetcherManager } from './replica-fetcher-manager.ts'
+import { ReplicationQuota } from './replication-quota.ts'
 import type { ShardLog } from './shard-log.ts'
 
 export interface ReplicaSettings {
@@ -95,6 +97,9 @@ export class ReplicaManager {
   readonly #deletions: DeletionWaits
   /** When appends that wait for replicas are given up. */
   readonly deadlines: ProduceDeadlines
+  /** Of what this broker leads. */
+  readonly leaderQuota: ReplicationQuota
+  readonly #followerQuota: ReplicationQuota
   /** Grows when everything that was told is void. */
   #life = 0
   #lagTimer: Timer | null = null
@@ -103,6 +108,9 @@ export class ReplicaManager {
   constructor(options: ReplicaManagerOptions) {
     this.#options = options
     const { brokerId, brokerEpoch, clusterId, settings, clock, timers, logger } = options
+    this.leaderQuota = new ReplicationQuota({ side: 'leader', brokerId, clock })
+    const followerQuota = new ReplicationQuota({ side: 'follower', brokerId, clock })
+    this.#followerQuota = followerQuota
     this.#fetchers = new ReplicaFetcherManager({
       ...{ brokerId, brokerEpoch, clusterId, clock, timers, logger },
       open: options.openLink,
@@ -114,6 +122,13 @@ export class ReplicaManager {
       partitionMaxBytes: settings.fetchMaxBytes,
       maxBytes: settings.fetchResponseMaxBytes,
       backoffMs: settings.fetchBackoffMs,
+      quota: {
+        isThrottled: (log) => followerQuota.isThrottled(log as PartitionLog),
+        get isExceeded() {
+          return followerQuota.isExceeded
+        },
+        record: (bytes) => followerQuota.record(bytes),
+      },
       fetchersPerLeader: settings.fetchersPerLeader,
     })
     const { controller } = options
@@ -418,6 +433,12 @@ export class ReplicaManager {
   async reconfigureTopic(topic: string, config: TopicConfig): Promise<void> {
     await this.#options.logs.reconfigure(topic, config)
     for (const partition of this.#topics.get(topic) ?? []) partition?.leader?.reconfigured()
+  }
+
+  /** How fast replicas may catch up that the topics name as throttled. */
+  setReplicationRates({ leader, follower }: ReplicationRates): void {
+    this.leaderQuota.bytesPerSecond = leader
+    this.#followerQuota.bytesPerSecond = follower
   }
 
   /** Runs a control task on the shard of a partition; null when its log is not open now. */

@@ -68,6 +68,7 @@ export function createDataPath(options: DataPathOptions): DataPath {
   const replicaFetch = new ReplicaFetchHandler({
     ...{ responder, replicas, metadata, purgatory, leaders, clock, random, epochOf },
     timers: options.timers,
+    quota: replicas.leaderQuota,
     fetchMaxBytes,
     highWatermarkDelayMs: hasReplicaSelector
       ? HIGH_WATERMARK_DELAY_FOR_READERS_MS

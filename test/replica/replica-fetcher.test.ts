@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { ErrorCode } from '../../src/protocol/error-codes.ts'
 import type { LeaderAddress, LeaderLink } from '../../src/replica/leader-link.ts'
-import { ReplicaFetcher } from '../../src/replica/replica-fetcher.ts'
+import { type FollowerLog, ReplicaFetcher } from '../../src/replica/replica-fetcher.ts'
 import { ManualClock } from '../../src/util/clock.ts'
 import { silentLogger } from '../../src/util/logger.ts'
 import { SeededRandom } from '../../src/util/random.ts'
@@ -24,6 +24,15 @@ class Setting {
   readonly leader = new SimulatedLeader()
   readonly fetcher: ReplicaFetcher
   readonly lost: number[] = []
+  readonly quota = {
+    throttled: new Set<FollowerLog>(),
+    isExceeded: false,
+    bytes: 0,
+    isThrottled: (log: FollowerLog): boolean => this.quota.throttled.has(log),
+    record: (bytes: number): void => {
+      this.quota.bytes += bytes
+    },
+  }
   address: LeaderAddress | undefined = { brokerId: 1, host: 'leader', port: 9092 }
   open: () => Promise<LeaderLink> = async () => this.leader.open()
 
@@ -39,6 +48,7 @@ class Setting {
       ...{ maxWaitMs: 500, minBytes: 1, partitionMaxBytes: 1 << 20, maxBytes: 10 << 20 },
       backoffMs: 1000,
       ...{ timers: this.timers, clock: this.clock, logger: silentLogger },
+      quota: this.quota,
       lost: (leaderId) => this.lost.push(leaderId),
     })
     t.after(() => {
@@ -386,4 +396,30 @@ test('thousands of partitions that idle cost one empty request now and then', as
   for (const { topics, forgottenTopicsData } of idle) {
     assert.deepEqual([topics, forgottenTopicsData], [[], []])
   }
+})
+
+test('throttled partitions that lag are left out while they have had their share', async (t) => {
+  const setting = new Setting(t)
+  const logs = [0, 1].map((partition) => {
+    const epochs = Array.from({ length: 12 }, () => EPOCH)
+    setting.leader.add(new SimulatedLog({ partition, epochs, highWatermark: 12 }))
+    return new SimulatedLog({ partition })
+  })
+  const [throttled, other] = logs as [SimulatedLog, SimulatedLog]
+  setting.quota.throttled.add(throttled)
+  setting.quota.isExceeded = true
+  for (const log of logs) setting.follow(log)
+  await setting.settle()
+  assert.deepEqual([throttled.logEnd, other.logEnd], [0, 12])
+  setting.quota.isExceeded = false
+  setting.clock.advance(200)
+  await setting.settle()
+  assert.equal(throttled.logEnd, 12)
+  assert.equal(setting.quota.bytes, 12)
+  // In sync it is not held up.
+  setting.quota.isExceeded = true
+  const led = setting.leader.logs.get('id-of-t-0') as SimulatedLog
+  led.epochs.push(EPOCH)
+  await setting.settle()
+  assert.equal(throttled.logEnd, 13)
 })

@@ -70,6 +70,10 @@ export class RememberingReplicas implements MemberReplicas {
     this.#configOf = configOf
   }
 
+  setReplicationRates(): void {
+    this.calls.push('rates')
+  }
+
   async applyLeaderAndIsr(request: LeaderAndIsrRequest): Promise<LeaderAndIsrResponse> {
     const topics = request.topicStates.map(({ topicName, topicId, partitionStates }) => {
       const added = partitionStates.filter(({ isNew }) => isNew).map((one) => one.partitionIndex)

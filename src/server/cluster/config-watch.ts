@@ -1,4 +1,5 @@
 /** Has this broker work with configurations that were changed, here or by another broker. */
+import { replicationRates } from '../../config/broker-quotas.ts'
 import type { BrokerConfigManager } from '../../controller/broker-config-manager.ts'
 import type { TopicConfigManager } from '../../controller/topic-config-manager.ts'
 import type { MetadataCache } from '../../metadata/metadata-cache.ts'
@@ -12,7 +13,7 @@ export interface ConfigWatchOptions {
   readonly brokerConfigs: BrokerConfigManager
   readonly topicConfigs: TopicConfigManager
   readonly metadata: MetadataCache
-  readonly replicas: Pick<ReplicaManager, 'reconfigureTopic'>
+  readonly replicas: Pick<ReplicaManager, 'reconfigureTopic' | 'setReplicationRates'>
   readonly logger: Logger
 }
 
@@ -30,7 +31,11 @@ export function watchConfigs(options: ConfigWatchOptions): Unwatch {
     if (image !== undefined) metadata.putTopic({ ...image, configs: topicConfigs.configsOf(topic) })
     void apply(topic)
   })
+  const throttle = (): void =>
+    replicas.setReplicationRates(replicationRates(brokerConfigs.current('broker')))
+  throttle()
   brokerConfigs.onChange(async () => {
+    throttle()
     for (const topic of metadata.topicNames()) await apply(topic)
   })
   return registry.watchConfigChanges(({ type, name }) => {
