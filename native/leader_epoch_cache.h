@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,7 @@ struct EpochEntry {
   int64_t start_offset = 0;
 };
 
+/// Changed by the thread that owns the log; `end_offset` may be called by any.
 class LeaderEpochCache {
  public:
   explicit LeaderEpochCache(std::string path) : path_(std::move(path)) {}
@@ -44,6 +47,8 @@ class LeaderEpochCache {
  private:
   std::string path_;
   std::vector<EpochEntry> entries_;
+  // Held by whoever changes the entries, and by readers of other threads. Movable with the cache.
+  std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
 };
 
 }  // namespace shardlog

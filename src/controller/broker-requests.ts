@@ -1,6 +1,6 @@
 /**
  * Writes the controller's requests to a broker, always from what the context says at this moment.
- * The connection encodes the version that the broker speaks: those of Apache Kafka 2.6 and later.
+ * Fields of all versions are filled; the connection encodes the version that the broker speaks.
  */
 import type { LeaderAndIsrRequest } from '../protocol/messages/leader-and-isr.ts'
 import type { StopReplicaRequest } from '../protocol/messages/stop-replica.ts'
@@ -12,9 +12,10 @@ import type {
 } from '../registry/cluster-registry.ts'
 import type { ControllerContext, PartitionEntry, TopicEntry } from './controller-context.ts'
 
-/** `type` of a request that names all there is, so that what it leaves out is gone. */
-export const FULL_REQUEST = 1
-const CHANGES_ONLY = 0
+/** `type` of a request that names all there is. Apache's controllers leave it at 0 with ZooKeeper. */
+export const FULL_REQUEST = 2
+/** `type` of one that names what has changed. */
+export const INCREMENTAL_REQUEST = 1
 
 /** In UpdateMetadata: the partition is being deleted. */
 export const LEADER_DURING_DELETE = -2
@@ -77,7 +78,7 @@ export class BrokerRequests {
     )
     return {
       ...this.#header(broker),
-      type: isFull ? FULL_REQUEST : CHANGES_ONLY,
+      type: isFull ? FULL_REQUEST : INCREMENTAL_REQUEST,
       ungroupedPartitionStates: [],
       topicStates,
       liveLeaders: this.#leaders(leaders),
@@ -103,7 +104,7 @@ export class BrokerRequests {
     )
     return {
       ...this.#header(broker),
-      type: isFull ? FULL_REQUEST : CHANGES_ONLY,
+      type: isFull ? FULL_REQUEST : INCREMENTAL_REQUEST,
       ungroupedPartitionStates: [],
       topicStates,
       liveBrokers: [...this.#context.liveBrokers.values()].map(liveBroker),
@@ -130,7 +131,8 @@ export class BrokerRequests {
     )
     return {
       ...this.#header(broker),
-      deletePartitions: false, // Said per partition since version 3.
+      // Of versions below 3: later ones say it of each partition.
+      deletePartitions: false,
       ungroupedPartitions: [],
       topics: [],
       topicStates,
