@@ -275,7 +275,7 @@ shadowed. Options, output and phrases are Apache's, so that scripts keep working
 - ${code('--command-config')} files are read for bootstrap.servers, client.id, request.timeout.ms,
   socket.connection.setup.timeout.ms, retry.backoff.ms, retry.backoff.max.ms and
   metadata.max.age.ms; a security.protocol other than PLAINTEXT is refused.
-- ${code('--zookeeper')} fails with one line: the tools reach a cluster through its brokers.
+- ${code('--zookeeper')} makes the tools that had it in Kafka 0.8 work and print as they did then.
 
 ${table(['command', "Apache's name", 'what it does'], [...rows, ...own])}
 

@@ -73,6 +73,9 @@ export const debianPackages = {
   'libclang-rt-14-dev': null,
   'g++-aarch64-linux-gnu': 'aarch64-linux-gnu-g++',
   'qemu-user-static': 'qemu-aarch64-static',
+  iproute2: 'ip',
+  nftables: 'nft',
+  libfaketime: null,
 } as const satisfies Record<string, string | null>
 
 const mavenPlugin = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies'
@@ -88,6 +91,8 @@ export type PeerName =
   | 'clang++'
   | 'aarch64-linux-gnu-g++'
   | 'qemu-aarch64-static'
+  | 'ip'
+  | 'nft'
 
 function clientSet(version: string, slf4j: string): readonly string[] {
   return [`org.apache.kafka:kafka-clients:${version}`, `org.slf4j:slf4j-nop:${slf4j}`]
@@ -122,6 +127,8 @@ export function peerPath(name: PeerName): string | null {
     case 'clang++':
     case 'aarch64-linux-gnu-g++':
     case 'qemu-aarch64-static':
+    case 'ip':
+    case 'nft':
       return onPath(name)
     case 'python':
       return isInstalled(name) ? join(peersFolder(), 'python', 'bin', 'python') : null

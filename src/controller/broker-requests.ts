@@ -131,7 +131,8 @@ export class BrokerRequests {
     )
     return {
       ...this.#header(broker),
-      deletePartitions: [...partitions.values()].every((isDeleted) => isDeleted),
+      // Of versions below 3: later ones say it of each partition.
+      deletePartitions: false,
       ungroupedPartitions: [],
       topics: [],
       topicStates,

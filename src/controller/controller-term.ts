@@ -131,7 +131,7 @@ export class ControllerTerm {
       else this.topics.forget(topic)
     }
     for (const topic of topics) this.topics.adopt(topic)
-    await this.#lead()
+    await this.#lead(new Set(active.config.deleteTopicEnable ? deleted : []))
     this.brokers.tellAll()
     await this.deletions.marked(deleted)
     active.enqueue('ISRs without dead brokers', () => this.brokers.shrink())
@@ -142,7 +142,10 @@ export class ControllerTerm {
     active.enqueue('log dirs', () => this.brokers.logDirsFailed(this.#logDirEvents))
     const partitions = topics.reduce((sum, topic) => sum + topic.partitions.length, 0)
     const tookMs = Math.round(clock.monotonicMs() - startMs)
-    logger.info({ epoch: active.epoch, topics: topics.length, partitions, tookMs }, 'controller')
+    logger.info(
+      { epoch: active.epoch, topics: topics.length, partitions, tookMs },
+      'the controller knows the cluster',
+    )
   }
 
   /** What a tool has asked for in the registry is done, whatever became of it before. */
@@ -164,14 +167,18 @@ export class ControllerTerm {
     })
   }
 
-  /** Leaders for partitions that have none, or one that is not fit to lead. */
-  async #lead(): Promise<void> {
+  /**
+   * Leaders for partitions that have none, or one that is not fit to lead. Of a topic that is being
+   * deleted the states may be gone already: they are not made anew.
+   */
+  async #lead(deleted: ReadonlySet<string>): Promise<void> {
     const { active } = this
     // Before the first broker has registered there is nobody to elect.
     if (active.context.liveBrokers.size === 0) return
     const leaderless: PartitionEntry[] = []
     for (const partition of active.context.partitions()) {
-      const { state } = partition
+      const { state, topic } = partition
+      if (deleted.has(topic.name)) continue
       if (state === null || !isLeaderFit(state, active.electorate(partition))) {
         leaderless.push(partition)
       }

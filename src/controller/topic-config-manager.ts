@@ -82,7 +82,11 @@ export class TopicConfigManager {
   }
 
   /** Replaces what a topic has of its own by what `change` makes of it. Throws KafkaError. */
-  alter(topic: string, change: (current: Configs) => Configs, validateOnly: boolean): Promise<void> {
+  alter(
+    topic: string,
+    change: (current: Configs) => Configs,
+    validateOnly: boolean,
+  ): Promise<void> {
     return this.#serial.run(async () => {
       for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
         const stored = await this.#asStorage(() =>

@@ -130,14 +130,31 @@ export class DataDirectory {
 
   async #noteBoot(isClean: boolean): Promise<void> {
     const path = join(this.path, '.boot-id')
+    // Until what was lost has been settled it may be missed by whoever elects this broker, however
+    // often it was started meanwhile.
+    this.#mayHaveLostTail = (await readIfThere(this.#lostTailPath)) !== null
     const noted = (await readIfThere(path))?.trim()
     // Of a system that does not tell, every boot may be another one.
     const current = (await readIfThere(BOOT_ID_PATH))?.trim() ?? ''
     const isSameBoot = current !== '' && noted === current
     if (isSameBoot) return
     // The first broker here has nothing to lose.
-    this.#mayHaveLostTail = !isClean && !(this.#isNew && noted === undefined)
+    const isNew = noted === undefined && this.#isNew
+    if (!isClean && !isNew && !this.#mayHaveLostTail) {
+      await replaceFile(this.#lostTailPath, `${current}\n`)
+      this.#mayHaveLostTail = true
+    }
     await replaceFile(path, `${current}\n`)
+  }
+
+  /** Everything was handed over to other brokers: nobody counts on what these logs may lack. */
+  async settleLostTail(): Promise<void> {
+    if (this.#mayHaveLostTail) await rm(this.#lostTailPath, { force: true })
+    this.#mayHaveLostTail = false
+  }
+
+  get #lostTailPath(): string {
+    return join(this.path, '.lost-tail')
   }
 
   get #metaPath(): string {

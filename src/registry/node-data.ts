@@ -131,6 +131,11 @@ function replicaObject(
 }
 
 export function encodeTopic(topic: TopicRegistration): string {
+  const isMoving = topic.addingReplicas.size + topic.removingReplicas.size > 0
+  if (topic.topicId === null && !isMoving) {
+    // As tools wrote it before topics had ids; the controller adds what it misses.
+    return JSON.stringify({ version: 1, partitions: replicaObject(topic.partitions.entries()) })
+  }
   return JSON.stringify({
     removing_replicas: replicaObject(topic.removingReplicas),
     partitions: replicaObject(topic.partitions.entries()),

@@ -131,7 +131,8 @@ export class IsrManager {
       entry.partitions.push({
         partitionIndex: partition.partition,
         leaderEpoch: leader.leaderEpoch,
-        newIsr: isr.map(({ brokerId }) => brokerId),
+        // Of versions below 3: the link to an older controller fills it.
+        newIsr: [],
         newIsrWithEpochs: isr.map((member) => ({ ...member })),
         leaderRecoveryState: 0,
         partitionEpoch: leader.partitionEpoch,

@@ -161,6 +161,7 @@ export class PartitionLeader {
     this.#addFollowers()
     this.#post()
     this.#advance()
+    this.#expandToCaughtUp()
   }
 
   /** The log was closed for a while: it is to be told again. */
@@ -221,6 +222,7 @@ export class PartitionLeader {
       return now - follower.caughtUpMs <= this.#options.lagTimeMaxMs
     })
     if (inSync.length < this.isr.length) this.#propose(inSync)
+    else this.#expandToCaughtUp()
   }
 
   /** What came of the proposal. */
@@ -236,6 +238,7 @@ export class PartitionLeader {
     if (decision.kind === 'retry') this.#quietUntilMs = this.#options.nowMs() + RETRY_PAUSE_MS
     this.#post()
     this.#advance()
+    this.#expandToCaughtUp()
   }
 
   /** This broker leads no more. */
@@ -271,6 +274,17 @@ export class PartitionLeader {
     if (epoch < 0 || epoch !== follower.brokerEpoch) return
     if (this.#options.nowMs() < this.#quietUntilMs) return
     this.#propose([...this.isr, brokerId])
+  }
+
+  /**
+   * A follower that caught up while another change was undecided has nothing more to fetch: it does
+   * not ask again before there is something.
+   */
+  #expandToCaughtUp(): void {
+    const { logEnd } = this.#options.log
+    for (const [brokerId, follower] of this.#followers) {
+      if (follower.logEnd >= logEnd) this.#maybeExpand(brokerId, follower)
+    }
   }
 
   #propose(isr: readonly number[]): void {

@@ -211,6 +211,8 @@ export class ReplicaFetcher {
     const link = this.#link
     this.#inFlight += 1
     const answered = link.fetch(request)
+    // Whoever takes it may still be at work on the answer before when it is lost.
+    answered.catch(() => undefined)
     this.#work = this.#work
       .then(async () => {
         const answer = await answered
@@ -384,7 +386,10 @@ export class ReplicaFetcher {
         if (followed === undefined || followed.isHeld || followed.sentOffset < 0) continue
         const { log, leaderEpoch } = followed
         // The fetch that moves the session on was not there yet: this is of the position before.
-        const isPast = followed.sentIn > number || followed.sentOffset !== log.logEnd
+        const hasMoved = followed.sentOffset !== log.logEnd
+        const isPast = followed.sentIn > number || hasMoved
+        // By what came when it was followed in the epoch before: the leader has to be told.
+        if (hasMoved && followed.sentIn <= number) this.#changed.add(followed)
         if (isPast ? !isPlain(one) : !this.#takeHead(followed, one)) continue
         taken.push([followed, one])
         const { records } = one

@@ -8,10 +8,25 @@ import { loadBrokerConfig } from '../../src/config/load-broker-config.ts'
 import type { BrokerLink, OpenBrokerLink } from '../../src/controller/broker-link.ts'
 import { LiveBrokerTexts } from '../../src/controller/broker-texts.ts'
 import { Controller } from '../../src/controller/controller.ts'
+import { decodeRequest, encodeRequest } from '../../src/protocol/codec.ts'
 import { ErrorCode } from '../../src/protocol/error-codes.ts'
-import type { LeaderAndIsrRequest } from '../../src/protocol/messages/leader-and-isr.ts'
-import type { StopReplicaRequest } from '../../src/protocol/messages/stop-replica.ts'
-import type { UpdateMetadataRequest } from '../../src/protocol/messages/update-metadata.ts'
+import { MessageReader } from '../../src/protocol/message-reader.ts'
+import { MessageWriter } from '../../src/protocol/message-writer.ts'
+import {
+  LeaderAndIsr,
+  type LeaderAndIsrRequest,
+} from '../../src/protocol/messages/leader-and-isr.ts'
+import { StopReplica, type StopReplicaRequest } from '../../src/protocol/messages/stop-replica.ts'
+import {
+  UpdateMetadata,
+  type UpdateMetadataRequest,
+} from '../../src/protocol/messages/update-metadata.ts'
+import {
+  type ApiSchema,
+  parseVersions,
+  type RequestInput,
+  type RequestOf,
+} from '../../src/protocol/schema.ts'
 import type {
   BrokerRegistration,
   ClusterRegistry,
@@ -28,6 +43,15 @@ export type ToldPartition =
   LeaderAndIsrRequest['topicStates'][number]['partitionStates'][number] & { topicId: string }
 export type ToldMetadata =
   UpdateMetadataRequest['topicStates'][number]['partitionStates'][number] & { topicId: string }
+
+/** As a broker reads it: what the newest version cannot carry is found. */
+function throughBytes<A extends ApiSchema>(api: A, request: RequestInput<A>): RequestOf<A> {
+  const { max } = parseVersions(api.versions)
+  const writer = new MessageWriter()
+  encodeRequest(api, max, writer, request)
+  const bytes = Buffer.from(writer.written)
+  return decodeRequest(api, max, new MessageReader().reset(bytes, 0, bytes.length, false))
+}
 
 /** A broker that does as it is told. */
 export class RecordingBroker {
@@ -82,9 +106,11 @@ export class RecordingBroker {
       return result
     }
     const link: BrokerLink = {
-      leaderAndIsr: (request) => serve(() => this.#leaderAndIsr(request)),
-      updateMetadata: (request) => serve(() => this.#updateMetadata(request)),
-      stopReplica: (request) => serve(() => this.#stopReplica(request)),
+      leaderAndIsr: (request) =>
+        serve(() => this.#leaderAndIsr(throughBytes(LeaderAndIsr, request))),
+      updateMetadata: (request) =>
+        serve(() => this.#updateMetadata(throughBytes(UpdateMetadata, request))),
+      stopReplica: (request) => serve(() => this.#stopReplica(throughBytes(StopReplica, request))),
       onLost: null,
       close: () => {
         isOpen = false

@@ -109,14 +109,23 @@ test('whatever happens in which order, followers end up with what leaders have',
     else if (choice < 10) await leader.append(at(leader, number), `v${step}`)
     else await Promise.all(range(count).map((one) => leader.append(at(leader, one), `v${step}`)))
   }
+  // An epoch is known to followers from its first record on.
+  for (const number of range(count)) await leader.append(at(leader, number), 'last')
   const isSame = (path: DataPath, number: number): boolean => {
     const [own, theirs] = [at(leader, number), at(path, number)]
     const isCommitted = own.highWatermark === own.logEnd
     const isWhole = theirs.logEnd === own.logEnd && theirs.highWatermark === own.logEnd
     return isCommitted && isWhole && theirs.storedLog.lastEpoch === own.storedLog.lastEpoch
   }
+  const describe = (number: number): string =>
+    [leader, ...followers]
+      .map((path) => at(path, number))
+      .map(({ leaderEpoch, logEnd, highWatermark, storedLog }) =>
+        [leaderEpoch, storedLog.lastEpoch, logEnd, highWatermark].join('/'),
+      )
+      .join(' ')
   await until(
-    () => `all to be the same, seed ${seed}`,
+    () => `all to be the same, seed ${seed}: ${range(count).map(describe)}`,
     () => followers.every((path) => range(count).every((number) => isSame(path, number))),
     20_000,
   )

@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { BrokerUnderTest, Overrides } from './broker.ts'
 import { peer } from './peers.ts'
-import { type Exit, freePort, ServerProcess } from './server-process.ts'
+import { commandAt, type Exit, freePort, type Place, ServerProcess } from './server-process.ts'
 
 const CLUSTER_ID = 'c2hhcmRsb2ctdGVzdHMtMQ'
 // Short-lived JVMs: the quick compiler and a small collector halve the time they take to start.
@@ -30,6 +30,10 @@ export interface ApacheKafkaOptions {
   readonly zookeeper?: string
   /** Use this data directory, which then is not removed. */
   readonly dataDir?: string
+  /** 127.0.0.1 if left out. */
+  readonly place?: Place
+  /** Options of the Java virtual machine; those of short tests if left out. */
+  readonly jvm?: readonly string[]
 }
 
 export class ApacheKafka implements BrokerUnderTest {
@@ -37,6 +41,8 @@ export class ApacheKafka implements BrokerUnderTest {
   readonly dataDir: string
   readonly #folder: string
   readonly #zookeeper: string | undefined
+  readonly #place: Place | undefined
+  readonly #jvm: readonly string[]
   #port: number | null = null
   #process: ServerProcess | null = null
 
@@ -44,6 +50,8 @@ export class ApacheKafka implements BrokerUnderTest {
     this.#folder = mkdtempSync(join(tmpdir(), 'apache-kafka-test-'))
     this.dataDir = options.dataDir ?? join(this.#folder, 'data')
     this.#zookeeper = options.zookeeper
+    this.#place = options.place
+    this.#jvm = options.jvm ?? JVM
   }
 
   get #running(): ServerProcess {
@@ -53,7 +61,7 @@ export class ApacheKafka implements BrokerUnderTest {
 
   get address(): string {
     assert.ok(this.#port, 'the broker was not started')
-    return `127.0.0.1:${this.#port}`
+    return `${this.#place?.host ?? '127.0.0.1'}:${this.#port}`
   }
 
   get pid(): number {
@@ -81,13 +89,13 @@ export class ApacheKafka implements BrokerUnderTest {
     }
     const logging = join(this.#folder, 'log4j.properties')
     writeFileSync(logging, LOGGING)
+    const args = [
+      ...this.#jvm,
+      `-Dlog4j.configuration=file:${logging}`,
+      ...['-cp', `${peer('kafka-server')}/*`, 'kafka.Kafka', properties],
+    ]
     this.#process = await ServerProcess.start({
-      command: 'java',
-      args: [
-        ...JVM,
-        `-Dlog4j.configuration=file:${logging}`,
-        ...['-cp', `${peer('kafka-server')}/*`, 'kafka.Kafka', properties],
-      ],
+      ...commandAt(this.#place, 'java', args),
       ready: READY,
       patience: 90_000,
     })

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ApacheKafka } from './apache-kafka.ts'
-import { type Exit, ServerProcess } from './server-process.ts'
+import { commandAt, type Exit, type Place, ServerProcess } from './server-process.ts'
 
 const root = join(import.meta.dirname, '..', '..', '..')
 
@@ -47,18 +47,22 @@ export async function startBrokerUnderTest(overrides: Overrides = {}): Promise<B
 export interface ShardlogOptions {
   /** Use this data directory, which then is not removed. */
   readonly dataDir?: string
+  /** 127.0.0.1 if left out. */
+  readonly place?: Place
 }
 
 export class ShardlogServer implements BrokerUnderTest {
   readonly kind = 'shardlog'
   readonly dataDir: string
   readonly #folder: string
+  readonly #place: Place | undefined
   #address: string | null = null
   #process: ServerProcess | null = null
 
   constructor(options: ShardlogOptions = {}) {
     this.#folder = mkdtempSync(join(tmpdir(), 'shardlog-test-'))
     this.dataDir = options.dataDir ?? join(this.#folder, 'data')
+    this.#place = options.place
   }
 
   get #running(): ServerProcess {
@@ -87,12 +91,14 @@ export class ShardlogServer implements BrokerUnderTest {
   async start(overrides: Overrides = {}): Promise<void> {
     const properties = join(this.#folder, 'server.properties')
     writeFileSync(properties, `log.dirs=${this.dataDir}\nbroker.id=0\n`)
-    const settings = { listeners: `PLAINTEXT://${this.#address ?? '127.0.0.1:0'}`, ...overrides }
+    const host = this.#place?.host ?? '127.0.0.1'
+    const settings = { listeners: `PLAINTEXT://${this.#address ?? `${host}:0`}`, ...overrides }
     const args = [join(root, 'bin', 'shardlog-server'), properties]
     for (const [key, value] of Object.entries(settings)) args.push('--override', `${key}=${value}`)
-    const ready = /127\.0\.0\.1:(\d+)/
-    this.#process = await ServerProcess.start({ command: process.execPath, args, ready })
-    this.#address = `127.0.0.1:${ready.exec(this.#process.readyLine)?.[1]}`
+    const ready = new RegExp(`${host.replaceAll('.', '\\.')}:(\\d+)`)
+    const command = commandAt(this.#place, process.execPath, args)
+    this.#process = await ServerProcess.start({ ...command, ready })
+    this.#address = `${host}:${ready.exec(this.#process.readyLine)?.[1]}`
   }
 
   kill(signal: NodeJS.Signals): Promise<Exit> {

@@ -9,8 +9,9 @@ import { Metadata, type MetadataResponse } from '../../src/protocol/messages/met
 import { ZERO_UUID } from '../../src/protocol/schema.ts'
 import { ApacheKafka } from './apache-kafka.ts'
 import { againstKafka, type BrokerUnderTest, type Overrides, ShardlogServer } from './broker.ts'
+import type { TestNetwork } from './network-namespaces.ts'
 import { requirePeer } from './peers.ts'
-import { type Exit, freePort } from './server-process.ts'
+import { type Exit, freePort, type Place } from './server-process.ts'
 import { until } from './until.ts'
 import { WireClient } from './wire-client.ts'
 import { skipWithoutZooKeeper, ZOOKEEPER, ZooKeeperEnsemble } from './zookeeper-ensemble.ts'
@@ -28,6 +29,12 @@ export interface ClusterOptions {
   readonly config?: Overrides
   /** Settings of one broker, which win over `config`. */
   readonly perBroker?: (brokerId: number) => Overrides
+  /** Brokers live in its nodes, ZooKeeper and clients beside them; 127.0.0.1 if left out. */
+  readonly network?: TestNetwork
+  /** Environment of one broker's process. */
+  readonly env?: (brokerId: number) => NodeJS.ProcessEnv
+  /** Options of the Java virtual machine of Apache's brokers; those of short tests if left out. */
+  readonly jvm?: readonly string[]
 }
 
 /** A partition as one broker's Metadata has it. */
@@ -44,6 +51,11 @@ export interface PartitionState {
   readonly offlineReplicas: readonly number[]
 }
 
+/** Whether it has a leader, and all of its replicas are in sync. */
+export function isWhole({ leaderId, isr, replicas }: PartitionState): boolean {
+  return leaderId !== -1 && isr.length === replicas.length
+}
+
 export interface TopicState {
   readonly name: string
   readonly topicId: string
@@ -56,6 +68,8 @@ export interface WaitOptions {
   readonly from?: readonly number[]
   /** 60,000 */
   readonly patienceMs?: number
+  /** Between two looks; 50 */
+  readonly everyMs?: number
 }
 
 const PATIENCE_MS = 60_000
@@ -82,18 +96,29 @@ export class ClusterBroker {
   readonly #settings: () => Promise<Overrides>
   #state: 'down' | 'paused' | 'running' = 'down'
 
-  constructor(id: number, kind: ClusterKind, settings: Overrides) {
+  constructor(options: {
+    readonly id: number
+    readonly kind: ClusterKind
+    readonly settings: Overrides
+    readonly place?: Place
+    readonly jvm?: readonly string[]
+  }) {
+    const { id, kind, settings } = options
+    const jvm = options.jvm ? { jvm: options.jvm } : {}
     this.id = id
     this.kind = kind
     const common = { ...settings, 'broker.id': String(id) }
+    const place = options.place ? { place: options.place } : {}
     if (kind === 'apache') {
-      this.#broker = new ApacheKafka({ zookeeper: settings['zookeeper.connect'] ?? '' })
+      const zookeeper = settings['zookeeper.connect'] ?? ''
+      this.#broker = new ApacheKafka({ zookeeper, ...place, ...jvm })
       this.#settings = async () => common
     } else {
-      this.#broker = new ShardlogServer()
+      this.#broker = new ShardlogServer(place)
+      const host = options.place?.host ?? '127.0.0.1'
       let listeners: string | null = null
       this.#settings = async () => {
-        listeners ??= `PLAINTEXT://127.0.0.1:${await freePort()}`
+        listeners ??= `PLAINTEXT://${host}:${await freePort()}`
         return { listeners, ...common }
       }
     }
@@ -106,6 +131,15 @@ export class ClusterBroker {
 
   get port(): number {
     return Number(this.address.split(':').at(-1))
+  }
+
+  get host(): string {
+    return this.address.split(':')[0] ?? ''
+  }
+
+  /** A connection for requests of the test's own making. */
+  connect(): Promise<WireClient> {
+    return WireClient.connect(this.port, this.host)
   }
 
   get pid(): number {
@@ -160,7 +194,7 @@ export class ClusterBroker {
 
   /** What this broker answers to Metadata: all topics if none are named. Creates none. */
   async metadata(topics: readonly string[] | null = null): Promise<MetadataResponse> {
-    const client = await WireClient.connect(this.port)
+    const client = await this.connect()
     const timer = setTimeout(() => client.close(), ANSWER_PATIENCE_MS)
     try {
       return await client.send(Metadata, 12, {
@@ -183,10 +217,17 @@ export class ClusterBroker {
 export class TestCluster {
   readonly zookeeper: ZooKeeperEnsemble
   readonly brokers: readonly ClusterBroker[]
+  /** Null on 127.0.0.1. It outlives the cluster. */
+  readonly network: TestNetwork | null
 
-  constructor(zookeeper: ZooKeeperEnsemble, brokers: readonly ClusterBroker[]) {
+  constructor(
+    zookeeper: ZooKeeperEnsemble,
+    brokers: readonly ClusterBroker[],
+    network: TestNetwork | null = null,
+  ) {
     this.zookeeper = zookeeper
     this.brokers = brokers
+    this.network = network
   }
 
   /** As in `bootstrap.servers`: every broker, up or down. */
@@ -209,8 +250,6 @@ export class TestCluster {
   async createTopic(topic: NewTopic): Promise<TopicState> {
     await using admin = new Admin({ bootstrapServers: this.bootstrap })
     allOrThrow(await admin.createTopics([topic]))
-    const isWhole = ({ leaderId, isr, replicas }: PartitionState) =>
-      leaderId !== -1 && isr.length === replicas.length
     return await this.waitForTopic(topic.name, ({ partitions }) => partitions.every(isWhole))
   }
 
@@ -305,7 +344,7 @@ export class TestCluster {
       )
     }
     const said = () => `${what}; the last answers: ${last.map(answerText).join(' and ')}`
-    await until(said, lookOnce, options.patienceMs ?? PATIENCE_MS, LOOK_EVERY_MS)
+    await until(said, lookOnce, options.patienceMs ?? PATIENCE_MS, options.everyMs ?? LOOK_EVERY_MS)
   }
 
   async close(): Promise<void> {
@@ -345,7 +384,12 @@ function topicState(response: MetadataResponse, name: string): TopicState | null
 export async function startCluster(options: ClusterOptions = {}): Promise<TestCluster> {
   const count = options.brokers ?? 3
   const kind = options.kind ?? (againstKafka ? 'apache' : 'shardlog')
-  const zookeeper = await ZooKeeperEnsemble.start(options.zookeepers ?? 1)
+  const { network } = options
+  const zookeeper = await ZooKeeperEnsemble.start(
+    options.zookeepers ?? 1,
+    ZOOKEEPER,
+    network?.hostAddress,
+  )
   const replication = String(Math.min(3, count))
   const brokers = Array.from({ length: count }, (_, id) => {
     const settings = {
@@ -362,9 +406,19 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
       ...options.config,
       ...options.perBroker?.(id),
     }
-    return new ClusterBroker(id, typeof kind === 'string' ? kind : kind(id), settings)
+    const node = network?.node(id)
+    const place: Place = {
+      host: node?.address ?? '127.0.0.1',
+      prefix: node?.prefix ?? [],
+      ...(options.env ? { env: options.env(id) } : {}),
+    }
+    return new ClusterBroker({
+      ...{ id, settings, place },
+      ...(options.jvm ? { jvm: options.jvm } : {}),
+      kind: typeof kind === 'string' ? kind : kind(id),
+    })
   })
-  const cluster = new TestCluster(zookeeper, brokers)
+  const cluster = new TestCluster(zookeeper, brokers, network ?? null)
   try {
     // All of them come to an end, so that none is left behind when one cannot start.
     const started = await Promise.allSettled(brokers.map((broker) => broker.restart()))

@@ -122,6 +122,25 @@ function failAfter(delay: number, signal: AbortSignal, why: () => string): Promi
   })
 }
 
+/** Where and how a server runs, if not on 127.0.0.1 as an ordinary child. */
+export interface Place {
+  /** The address that it listens on. */
+  readonly host: string
+  /** Words before its command: `ip netns exec NAME`, say. */
+  readonly prefix: readonly string[]
+  readonly env?: NodeJS.ProcessEnv
+}
+
+/** `command` with the words of `place` before it. */
+export function commandAt(
+  place: Place | undefined,
+  command: string,
+  args: readonly string[],
+): Pick<ServerCommand, 'command' | 'args' | 'env'> {
+  const [first = command, ...rest] = [...(place?.prefix ?? []), command, ...args]
+  return { command: first, args: rest, ...(place?.env ? { env: place.env } : {}) }
+}
+
 /**
  * Below the ports that the system gives to outgoing connections: none of these can take the port
  * of a server that is down for a while, nor meet itself while it knocks there.

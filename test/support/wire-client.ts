@@ -27,8 +27,8 @@ export class WireClient {
     })
   }
 
-  static async connect(port: number): Promise<WireClient> {
-    const socket = connect(port, '127.0.0.1')
+  static async connect(port: number, host = '127.0.0.1'): Promise<WireClient> {
+    const socket = connect(port, host)
     await once(socket, 'connect')
     return new WireClient(socket)
   }
@@ -49,6 +49,15 @@ export class WireClient {
     version: number,
     request: RequestInput<A>,
   ): Promise<ResponseOf<A>> {
+    return (await this.exchange(api, version, request)).response
+  }
+
+  /** As `send`, with the frame that the answer's records lie in. */
+  async exchange<A extends ApiSchema>(
+    api: A,
+    version: number,
+    request: RequestInput<A>,
+  ): Promise<{ readonly response: ResponseOf<A>; readonly frame: Buffer }> {
     const writer = new MessageWriter()
     writer.int32(0)
     this.#correlationId += 1
@@ -64,7 +73,7 @@ export class WireClient {
     const reader = new MessageReader().reset(frame, 0, frame.length, false)
     const echoed = readResponseHeader(reader, api, version)
     if (echoed !== correlationId) throw new Error(`correlation id ${echoed}, not ${correlationId}`)
-    return decodeResponse(api, version, reader)
+    return { response: decodeResponse(api, version, reader), frame }
   }
 
   close(): void {

@@ -60,17 +60,24 @@ interface Server {
 }
 
 export class ZooKeeperEnsemble {
+  /** The address that clients connect to. */
+  readonly host: string
   readonly #folder = mkdtempSync(join(tmpdir(), 'zookeeper-test-'))
   readonly #peer: ZooKeeperPeer
   readonly #servers: Server[] = []
 
-  private constructor(name: ZooKeeperPeer) {
+  private constructor(name: ZooKeeperPeer, host: string) {
     this.#peer = name
+    this.host = host
   }
 
   /** Starts `count` servers; they serve when the promise resolves. */
-  static async start(count = 1, name: ZooKeeperPeer = ZOOKEEPER): Promise<ZooKeeperEnsemble> {
-    const ensemble = new ZooKeeperEnsemble(name)
+  static async start(
+    count = 1,
+    name: ZooKeeperPeer = ZOOKEEPER,
+    host = '127.0.0.1',
+  ): Promise<ZooKeeperEnsemble> {
+    const ensemble = new ZooKeeperEnsemble(name, host)
     try {
       await ensemble.#configure(count)
       await Promise.all(ensemble.#servers.map((_, i) => ensemble.restart(i)))
@@ -84,7 +91,12 @@ export class ZooKeeperEnsemble {
 
   /** As in `zookeeper.connect`. */
   get connect(): string {
-    return this.#servers.map(({ port }) => `127.0.0.1:${port}`).join(',')
+    return this.#servers.map(({ port }) => `${this.host}:${port}`).join(',')
+  }
+
+  /** The ports of its clients. */
+  get ports(): readonly number[] {
+    return this.#servers.map(({ port }) => port)
   }
 
   get size(): number {
@@ -105,7 +117,7 @@ export class ZooKeeperEnsemble {
       const properties = join(this.#folder, `zookeeper-${i}.properties`)
       writeFileSync(
         properties,
-        `dataDir=${data}\nclientPort=${port}\nclientPortAddress=127.0.0.1\ntickTime=${TICK_MS}\n` +
+        `dataDir=${data}\nclientPort=${port}\nclientPortAddress=${this.host}\ntickTime=${TICK_MS}\n` +
           `initLimit=25\nsyncLimit=25\nmaxSessionTimeout=60000\nmaxClientCnxns=0\n` +
           `admin.enableServer=false\n4lw.commands.whitelist=*\n${members}`,
       )
@@ -135,16 +147,16 @@ export class ZooKeeperEnsemble {
 
   /** SIGSTOP; every `pause` wants a `resume`. */
   pause(index: number): void {
-    process.kill(this.#pid(index), 'SIGSTOP')
+    process.kill(this.pid(index), 'SIGSTOP')
   }
 
   resume(index: number): void {
-    process.kill(this.#pid(index), 'SIGCONT')
+    process.kill(this.pid(index), 'SIGCONT')
   }
 
   /** The server that leads, or stands alone; null while there is none. */
   async leader(): Promise<number | null> {
-    const answers = await Promise.all(this.#servers.map(({ port }) => ask(port)))
+    const answers = await Promise.all(this.#servers.map(({ port }) => ask(this.host, port)))
     const index = answers.findIndex((text) => /Mode: (leader|standalone)/.test(text))
     return index < 0 ? null : index
   }
@@ -155,7 +167,8 @@ export class ZooKeeperEnsemble {
     return server
   }
 
-  #pid(index: number): number {
+  /** Of a server that runs. */
+  pid(index: number): number {
     const { process: running } = this.#server(index)
     assert.ok(running?.isRunning, `server ${index} does not run`)
     return running.pid
@@ -170,10 +183,10 @@ export class ZooKeeperEnsemble {
 }
 
 /** What a server says of itself; '' if it says nothing. */
-function ask(port: number): Promise<string> {
+function ask(host: string, port: number): Promise<string> {
   return new Promise((told) => {
     let text = ''
-    const socket = connect({ host: '127.0.0.1', port, timeout: 1000 }, () => socket.end('srvr'))
+    const socket = connect({ host, port, timeout: 1000 }, () => socket.end('srvr'))
     socket.setEncoding('utf8').on('data', (chunk) => {
       text += chunk
     })

@@ -50,9 +50,14 @@ export class BrokerLifecycle {
     return this.#brokerEpoch
   }
 
-  /** The lowest epoch that a request to this broker may be meant for. */
+  /**
+   * The lowest epoch that a request to this broker may be meant for. Before its first registration
+   * none is: its former life may still be registered, and the controller does not know yet what was
+   * lost with it.
+   */
   get brokerEpochMin(): number {
-    return this.#brokerEpoch >= 0 ? this.#brokerEpoch : this.#lastEpoch + 1
+    if (this.#brokerEpoch >= 0) return this.#brokerEpoch
+    return this.#lastEpoch < 0 ? Number.POSITIVE_INFINITY : this.#lastEpoch + 1
   }
 
   /** Registers this broker for the first time. Throws a RegistryError of one line. */

@@ -186,10 +186,13 @@ export class ClusterMember {
     })
   }
 
-  /** Has the leaderships of this broker moved to others, as far as that works (KIP-49 and before). */
-  async leave(): Promise<void> {
+  /**
+   * Has the leaderships of this broker moved to others, as far as that works (KIP-49 and before);
+   * whether all of them were, so that it is in no ISR any more but where it is alone.
+   */
+  async leave(): Promise<boolean> {
     const { config, brokerId, logger, timers } = this.#options
-    if (!config.controlledShutdownEnable || this.brokerEpoch < 0) return
+    if (!config.controlledShutdownEnable || this.brokerEpoch < 0) return false
     for (let attempt = 0; attempt <= config.controlledShutdownMaxRetries; attempt++) {
       if (attempt > 0) {
         await new Promise<void>((resolve) => {
@@ -201,7 +204,7 @@ export class ClusterMember {
         const { errorCode, remainingPartitions } = await this.channel.controlledShutdown({
           ...{ brokerId, brokerEpoch },
         })
-        if (errorCode === ErrorCode.NONE && remainingPartitions.length === 0) return
+        if (errorCode === ErrorCode.NONE && remainingPartitions.length === 0) return true
         logger.info(
           { errorCode: errorName(errorCode), remaining: remainingPartitions.length },
           'leaderships are left that no other broker can take',
@@ -210,6 +213,7 @@ export class ClusterMember {
         logger.warn({ error: String(error) }, 'the controller did not move the leaderships')
       }
     }
+    return false
   }
 
   /** Leaves the cluster: nothing is watched, told or asked any more. */

@@ -1,4 +1,5 @@
 /** Puts what an UpdateMetadata request says into the metadata cache. */
+import { FULL_REQUEST } from '../../controller/broker-requests.ts'
 import type { MetadataCache } from '../../metadata/metadata-cache.ts'
 import {
   type BrokerEndpoint,
@@ -31,6 +32,15 @@ export function applyUpdateMetadata(
   metadata.setController(request.controllerId)
   metadata.setBrokers(request.liveBrokers.map((broker) => brokerImage(broker, epochOf(broker.id))))
   const removed: string[] = []
+  if (request.type === FULL_REQUEST) {
+    // Deleted while this broker could not be told, by a controller that is it no more.
+    const named = new Set(request.topicStates.map(({ topicName }) => topicName))
+    for (const name of [...metadata.topicNames()]) {
+      if (named.has(name)) continue
+      metadata.removeTopic(name)
+      removed.push(name)
+    }
+  }
   for (const state of request.topicStates) {
     const image = topicImage(state, metadata.topic(state.topicName), configsOf(state.topicName))
     if (image === null) {

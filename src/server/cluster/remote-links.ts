@@ -73,7 +73,7 @@ function isrsOfVersion(request: AlterPartitionRequest, version: number): AlterPa
       ...topic,
       partitions: topic.partitions.map((partition) => ({
         ...partition,
-        newIsr: hasEpochs ? [] : partition.newIsr,
+        newIsr: hasEpochs ? [] : partition.newIsrWithEpochs.map(({ brokerId }) => brokerId),
         newIsrWithEpochs: hasEpochs ? partition.newIsrWithEpochs : [],
       })),
     })),
