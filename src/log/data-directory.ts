@@ -139,13 +139,9 @@ export class DataDirectory {
     const isSameBoot = current !== '' && noted === current
     if (isSameBoot) return
     // The first broker here has nothing to lose.
-    const isNew = this.#isNew && noted === undefined
+    const isNew = noted === undefined && this.#isNew
     if (!isClean && !isNew && !this.#mayHaveLostTail) {
-      await replaceFile(
-        this.#lostTailPath,
-        `${current}
-`,
-      )
+      await replaceFile(this.#lostTailPath, `${current}\n`)
       this.#mayHaveLostTail = true
     }
     await replaceFile(path, `${current}\n`)
