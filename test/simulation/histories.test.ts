@@ -250,6 +250,7 @@ history(
     h.cut(1, 3)
     await h.produce(1, 1)
     old.process.pause()
+    cluster.network.breakAll(old.name)
     cluster.network.heal()
     await h.until('2 leads', h.led(2))
     await h.commit(2, 3)
