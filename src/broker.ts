@@ -29,7 +29,7 @@ import {
 import { ConversionPool } from './shard/conversion-pool.ts'
 import { Shard } from './shard/shard.ts'
 import { type Clock, systemClock } from './util/clock.ts'
-import type { Logger } from './util/logger.ts'
+import { type Logger, quieter } from './util/logger.ts'
 import { type Random, systemRandom } from './util/random.ts'
 import { TimerQueue } from './util/timer-queue.ts'
 
@@ -155,6 +155,7 @@ export class Broker {
     logs.endStart()
 
     const listenerName = config.interBrokerListenerName ?? (loaded.listeners[0]?.name as string)
+    const clusterLogger = logger.child({ room: 'cluster' })
     const member = new ClusterMember({
       ...{ brokerId, config, texts, topicConfigs, registry, listenerName, clock, random },
       timers: this.#timers,
@@ -171,7 +172,8 @@ export class Broker {
           resolve: resolveHost,
         }
       },
-      logger: logger.child({ room: 'cluster' }),
+      // A broker alone has nobody to tell who the controller is.
+      logger: config.zookeeperConnect === null ? quieter(clusterLogger) : clusterLogger,
     })
     this.#member = member
     const replicas = new ReplicaManager({

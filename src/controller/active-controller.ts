@@ -209,7 +209,7 @@ export class ActiveController {
     })
   }
 
-  /** Starts to tell a broker that has just registered all there is. */
+  /** Connects to a broker; it is told nothing yet but who is alive. */
   openChannel(broker: RegisteredBroker, events: Omit<ChannelEvents, 'stale' | 'suspect'>): void {
     const channel = new BrokerChannel({
       broker,
@@ -225,7 +225,7 @@ export class ActiveController {
       logger: this.logger,
     })
     this.channels.set(broker.brokerId, channel)
-    channel.markAll()
+    channel.markBrokers()
   }
 
   closeChannel(brokerId: number): void {

@@ -266,9 +266,11 @@ export class TopicChanges {
     const { registration, configs } = change.plan as TopicPlan
     const { name } = registration
     try {
-      await registry.writeConfig({ type: 'topics', name }, configs, ANY_VERSION)
+      const config = registry.writeConfig({ type: 'topics', name }, configs, ANY_VERSION)
+      // A config without values says no more than none: only others have to be there before.
+      if (configs.size > 0) await config
       this.#active.check()
-      const written = await registry.createTopic(registration)
+      const [written] = await Promise.all([registry.createTopic(registration), config])
       this.#active.check()
       if (!written.ok) {
         throw new KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, `Topic '${name}' already exists`)
@@ -330,11 +332,8 @@ export class TopicChanges {
   /** The topics that there are. Those that this controller does not know were written by a tool. */
   async listed(names: readonly string[]): Promise<void> {
     const { context } = this.#active
-    const there = new Set(names)
-    for (const topic of [...context.topics.values()]) {
-      if (!there.has(topic.name) && !topic.isDeleting) await this.#vanished(topic)
-    }
     const unknown = names.filter((name) => !context.topics.has(name))
+    if (names.length - unknown.length < context.topics.size) await this.#lookForVanished(names)
     if (unknown.length === 0) return
     const topics = await readTopics(this.#active, unknown)
     this.#active.check()
@@ -342,6 +341,13 @@ export class TopicChanges {
     const fields = { topics: topics.map((topic) => topic.name) }
     this.#active.logger.info(fields, 'topics were created in the registry')
     await this.#brokers.electOffline(topics.flatMap((topic) => topic.partitions))
+  }
+
+  async #lookForVanished(names: readonly string[]): Promise<void> {
+    const there = new Set(names)
+    for (const topic of [...this.#active.context.topics.values()]) {
+      if (!there.has(topic.name) && !topic.isDeleting) await this.#vanished(topic)
+    }
   }
 
   /** A topic whose node somebody has deleted. Its logs stay where they are. */

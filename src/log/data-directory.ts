@@ -51,6 +51,7 @@ export interface Checkpoints {
 export class DataDirectory {
   readonly path: string
   #lock: number
+  #isNew = false
   #mayHaveLostTail = false
 
   private constructor(path: string, lock: number) {
@@ -70,7 +71,9 @@ export class DataDirectory {
       throw new Error(`the data directory ${path} is in use by another broker (its .lock is held)`)
     }
     if (lock < 0) throw new Error(`cannot lock the data directory ${path}: ${errnoName(lock)}`)
-    return new DataDirectory(path, lock)
+    const directory = new DataDirectory(path, lock)
+    directory.#isNew = (await readIfThere(directory.#metaPath)) === null
+    return directory
   }
 
   close(): void {
@@ -136,9 +139,13 @@ export class DataDirectory {
     const isSameBoot = current !== '' && noted === current
     if (isSameBoot) return
     // The first broker here has nothing to lose.
-    const isNew = noted === undefined && (await readIfThere(this.#metaPath)) === null
+    const isNew = this.#isNew && noted === undefined
     if (!isClean && !isNew && !this.#mayHaveLostTail) {
-      await replaceFile(this.#lostTailPath, `${current}\n`)
+      await replaceFile(
+        this.#lostTailPath,
+        `${current}
+`,
+      )
       this.#mayHaveLostTail = true
     }
     await replaceFile(path, `${current}\n`)

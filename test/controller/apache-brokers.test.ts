@@ -69,10 +69,14 @@ test('Apache Kafka brokers below this controller', { skip }, async (t) => {
     .on(AllocateProducerIds, (request) => controller.allocateProducerIds(request))
   const brokers = [0, 1].map(
     (id) =>
-      new ClusterBroker(id, 'apache', {
-        'zookeeper.connect': ensemble.connect,
-        'zookeeper.session.timeout.ms': '6000',
-        'controlled.shutdown.retry.backoff.ms': '500',
+      new ClusterBroker({
+        id,
+        kind: 'apache',
+        settings: {
+          'zookeeper.connect': ensemble.connect,
+          'zookeeper.session.timeout.ms': '6000',
+          'controlled.shutdown.retry.backoff.ms': '500',
+        },
       }),
   )
   const cluster = new TestCluster(ensemble, brokers)

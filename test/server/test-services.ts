@@ -5,6 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { ReplicationRates } from '../../src/config/broker-quotas.ts'
 import { loadBrokerConfig } from '../../src/config/load-broker-config.ts'
 import type { TopicConfig } from '../../src/config/topic-config.ts'
 import { BrokerConfigManager } from '../../src/controller/broker-config-manager.ts'
@@ -60,6 +61,7 @@ export class RememberingReplicas implements MemberReplicas {
   /** `open t 0-1`, `delete t`, `reconfigure t`. */
   readonly calls: string[] = []
   readonly configs = new Map<string, TopicConfig>()
+  rates: ReplicationRates | null = null
   /** Topics whose logs do not open. */
   readonly broken = new Set<string>()
   /** What the next calls wait for. */
@@ -70,7 +72,9 @@ export class RememberingReplicas implements MemberReplicas {
     this.#configOf = configOf
   }
 
-  setReplicationRates(): void {}
+  setReplicationRates(rates: ReplicationRates): void {
+    this.rates = rates
+  }
 
   async applyLeaderAndIsr(request: LeaderAndIsrRequest): Promise<LeaderAndIsrResponse> {
     const topics = request.topicStates.map(({ topicName, topicId, partitionStates }) => {
