@@ -309,6 +309,7 @@ history('a controller that was deposed in the middle of a write does not make it
     for (const { name } of ensemble.servers) cluster.network.block(nameOf(controllerId), name)
   }
   ensemble.onRead = (path) => {
+    // It looks once more whether it is the controller, right before the write.
     if (path !== '/controller_epoch') return
     ensemble.onRead = null
     cutWhenAsked()
@@ -328,10 +329,30 @@ history('a controller that was deposed in the middle of a write does not make it
   )
   // Its first write, from the same state.
   const before = h.state
-  cluster.broker(follower).kill()
-  await h.until('the new one has written', () => h.state !== before)
+  cluster.broker(follower).shutDown()
+  await h.until('the new one has written', () => h.state !== before, 500)
   const written = h.state
   cluster.network.heal()
   await world.runFor(100)
   assert.ok(h.state.controller_epoch >= written.controller_epoch)
 })
+
+history(
+  'a replica joins the ISR with all that the leader had at its election, not before',
+  async (h) => {
+    const { cluster } = h
+    await h.commit(1, 2)
+    cluster.broker(3).kill()
+    await h.until('3 is out', h.inSync(1, 2))
+    await h.commit(1, 4)
+    // 2 does not remember how much of it was committed.
+    cluster.broker(1).kill()
+    cluster.broker(2).kill()
+    cluster.broker(2).disk.highWatermarks.clear()
+    cluster.broker(2).start()
+    await h.until('2 leads', h.led(2))
+    cluster.broker(3).start()
+    await h.until('3 is back', h.inSync(2, 3))
+    assert.equal(h.log(3).logEnd, 6)
+  },
+)
