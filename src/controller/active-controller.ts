@@ -265,9 +265,9 @@ export class ActiveController {
       controllerEpoch: this.epoch,
       isOnline: (id) => partition.replicas.includes(id) && context.isOnline(partition, id),
       isShuttingDown: (id) => context.shuttingDown.has(id),
-      lostTailEpoch: (id) => {
+      lostTail: (id) => {
         const broker = context.liveBrokers.get(id)
-        return broker?.hasLostTail ? broker.brokerEpoch : null
+        return broker === undefined ? undefined : (broker.lostTail ?? null)
       },
       get isrMin() {
         return rules().isrMin
