@@ -1,8 +1,9 @@
 /** Drives the C client on librdkafka (bench/client/): compiles it, starts jobs, reads results. */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Readable, Writable } from 'node:stream'
 import { endingWithUs, runProgram } from './brokers.ts'
 import { cpuSeconds } from './process-usage.ts'
 
@@ -52,7 +53,7 @@ export interface JobResult {
   readonly records: number
   readonly bytes: number
   readonly seconds: number
-  /** CPU seconds of the client and of the broker while the job ran. */
+  /** CPU seconds of the client and of the brokers while the job ran. */
   readonly clientCpu: number
   readonly brokerCpu: number
   readonly produceRequests: number
@@ -61,6 +62,9 @@ export interface JobResult {
   readonly p50?: number
   readonly p99?: number
   readonly p999?: number
+  /** Until the acknowledgement, where the others are until the record is consumed. */
+  readonly acknowledgedP50?: number
+  readonly acknowledgedP99?: number
 }
 
 interface ClientEvent {
@@ -70,50 +74,146 @@ interface ClientEvent {
 
 export type JobName = 'produce' | 'consume' | 'latency'
 
-/** Runs a job; the broker's CPU is taken from the moment the client is connected to its end. */
+/** The client at work: what it tells, line by line, and its end. */
+class ClientProcess {
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>
+  readonly #end: Promise<void>
+  readonly #waiting = new Map<string, (event: ClientEvent) => void>()
+  readonly #heard: (event: ClientEvent) => void
+
+  constructor(job: JobName | 'steady', settings: Settings, heard: (event: ClientEvent) => void) {
+    this.#heard = heard
+    const args = [job, ...argumentsOf(settings)]
+    const { command, args: all } = endingWithUs({ command: program, args })
+    this.#child = spawn(command, all, { stdio: ['pipe', 'pipe', 'pipe'] })
+    let errors = ''
+    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      errors = (errors + text).slice(-16_384)
+    })
+    // What it does not read any more is told by the way it ends.
+    this.#child.stdin.on('error', () => undefined)
+    let unfinished = ''
+    this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      const lines = (unfinished + text).split('\n')
+      unfinished = lines.pop() ?? ''
+      for (const line of lines) this.#take(JSON.parse(line) as ClientEvent)
+    })
+    this.#end = new Promise((settle, fail) => {
+      this.#child.once('error', fail)
+      this.#child.once('close', (code, signal) => {
+        const how = `bench-client ${args.join(' ')} ended with ${code ?? signal}:\n${errors}`
+        if (code === 0) settle()
+        else fail(new Error(how))
+      })
+    })
+    this.#end.catch(() => undefined)
+  }
+
+  #take(event: ClientEvent): void {
+    this.#heard(event)
+    this.#waiting.get(event.event)?.(event)
+    this.#waiting.delete(event.event)
+  }
+
+  /** Resolves when it has ended well; throws with its errors if it has not. */
+  get end(): Promise<void> {
+    return this.#end
+  }
+
+  write(line: string): void {
+    this.#child.stdin.write(`${line}\n`)
+  }
+
+  closeInput(): void {
+    this.#child.stdin.end()
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL')
+  }
+
+  /** The next event of that name; one caller at a time. */
+  next(name: string): Promise<ClientEvent> {
+    const told = new Promise<ClientEvent>((tell) => this.#waiting.set(name, tell))
+    const ended = this.#end.then(() => Promise.reject(new Error(`bench-client: no ${name}`)))
+    return Promise.race([told, ended])
+  }
+}
+
+/** Runs a job; the brokers' CPU is taken from the moment the client is connected to its end. */
 export async function runJob(
   job: JobName,
-  brokerPid: number,
+  brokerPids: readonly number[],
   settings: Settings,
 ): Promise<JobResult> {
-  const args = [job, ...argumentsOf({ 'statistics.interval.ms': 250, ...settings })]
-  const { command, args: all } = endingWithUs({ command: program, args })
-  const child = spawn(command, all, { stdio: ['pipe', 'pipe', 'pipe'] })
-  let errors = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors = (errors + text).slice(-16_384)
-  })
-  const closed = new Promise<number | string>((settle, fail) => {
-    child.once('error', fail)
-    child.once('close', (code, signal) => settle(code ?? signal ?? 'unknown'))
-  })
+  const allCpuSeconds = () => brokerPids.reduce((sum, pid) => sum + cpuSeconds(pid), 0)
   let cpuBefore = 0
   let brokerCpu = 0
   const events = new Map<string, ClientEvent>()
-  let unfinished = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    const lines = (unfinished + text).split('\n')
-    unfinished = lines.pop() ?? ''
-    for (const line of lines) {
-      const event = JSON.parse(line) as ClientEvent
-      events.set(event.event, event)
-      if (event.event === 'ready') {
-        cpuBefore = cpuSeconds(brokerPid)
-        child.stdin.write('go\n')
-      } else if (event.event === 'done') {
-        brokerCpu = cpuSeconds(brokerPid) - cpuBefore
-      }
+  const client = new ClientProcess(job, { 'statistics.interval.ms': 250, ...settings }, (event) => {
+    events.set(event.event, event)
+    if (event.event === 'ready') {
+      cpuBefore = allCpuSeconds()
+      client.write('go')
+    } else if (event.event === 'done') {
+      brokerCpu = allCpuSeconds() - cpuBefore
     }
   })
-  const code = await closed
+  await client.end
   const done = events.get('done')
   const requests = events.get('requests')
-  assert.equal(code, 0, `bench-client ${args.join(' ')} ended with ${code}:\n${errors}`)
-  assert.ok(done && requests, `bench-client ${args.join(' ')} reported nothing:\n${errors}`)
+  assert.ok(done && requests, `bench-client ${job} reported nothing`)
   return {
     ...(done as unknown as Omit<JobResult, 'brokerCpu'>),
     brokerCpu,
     produceRequests: Number(requests['produce']),
     fetchRequests: Number(requests['fetch']),
+  }
+}
+
+/** What was acknowledged since a mark. */
+export interface Acknowledged {
+  readonly records: number
+  /** The longest time between two acknowledgements, the one before the mark among them. */
+  readonly longestGapMs: number
+  /** Since the last acknowledgement. */
+  readonly silentMs: number
+}
+
+/** Records at a steady rate, whatever happens to the brokers, until it is stopped. */
+export class SteadyProducer {
+  readonly #client: ClientProcess
+
+  private constructor(client: ClientProcess) {
+    this.#client = client
+  }
+
+  static async start(settings: Settings): Promise<SteadyProducer> {
+    const client = new ClientProcess('steady', settings, () => undefined)
+    await client.next('ready')
+    client.write('go')
+    return new SteadyProducer(client)
+  }
+
+  async mark(): Promise<void> {
+    this.#client.write('mark')
+    await this.#client.next('marked')
+  }
+
+  async report(): Promise<Acknowledged> {
+    this.#client.write('report')
+    return (await this.#client.next('report')) as unknown as Acknowledged
+  }
+
+  /** Waits for the last acknowledgement; the number of records. */
+  async stop(): Promise<number> {
+    this.#client.closeInput()
+    const { records } = await this.#client.next('done')
+    await this.#client.end
+    return Number(records)
+  }
+
+  [Symbol.dispose](): void {
+    this.#client.kill()
   }
 }

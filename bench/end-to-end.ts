@@ -7,15 +7,7 @@
  * is 10^9 bytes of record values.
  */
 import assert from 'node:assert/strict'
-import {
-  closeSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -29,16 +21,23 @@ import {
   runJob,
   type Settings,
 } from './client.ts'
+import {
+  batchedSettings,
+  CONSUMER,
+  describeLoad,
+  type Load,
+  PRODUCER,
+  prime,
+  produceFigures,
+} from './load.ts'
 import { describeMachine, machineLine } from './machine.ts'
 import { type Options, parseOptions, type ScenarioName, USAGE } from './options.ts'
 import { residentMemory } from './process-usage.ts'
-import { formatReport, type ScenarioReport } from './report.ts'
+import { formatReport, type Measured, Rounds, type ScenarioReport, writeResults } from './report.ts'
 
 const KAFKA = 'kafka-3.9.1'
 const IDLE_MS = 3000
 const WARM_UP_ROUNDS = 2
-
-type Measured = Readonly<Record<string, number>>
 
 class Run {
   readonly reports: ScenarioReport[] = []
@@ -104,7 +103,7 @@ class Run {
 
   /** Small batches, because it is requests, not bytes, that make the JVM compile its code. */
   async #warmUp(): Promise<void> {
-    const settings = this.#batchedSettings({
+    const settings = batchedSettings(this.#options, {
       size: 1024,
       batch: 16_384,
       bytes: this.#options.warmUpBytes,
@@ -114,7 +113,7 @@ class Run {
         await this.#checkedProduce(broker, topic, settings)
         const { partitions, records } = settings
         const consumer = { ...CONSUMER, brokers: broker.address, topic, partitions, records }
-        await runJob('consume', broker.pid, consumer)
+        await runJob('consume', [broker.pid], consumer)
         return {}
       })
     }
@@ -139,19 +138,22 @@ class Run {
 
   async #produce(scenario: ScenarioName, load: Load): Promise<void> {
     if (!this.#wants(scenario)) return
-    const settings = this.#batchedSettings(load)
+    const settings = batchedSettings(this.#options, load)
     const rounds = await this.#alternate((broker) =>
       this.#withTopic(broker, this.#options.partitions, async (topic) =>
         produceFigures(await this.#checkedProduce(broker, topic, settings), load.size),
       ),
     )
-    this.#report(scenario, this.#describe(load, settings), rounds)
+    this.#report(scenario, describeLoad(this.#options, load, settings), rounds)
   }
 
   /** One record per request, five requests in flight. */
   async #single(): Promise<void> {
     const settings = {
-      ...this.#producerSettings(),
+      ...PRODUCER,
+      acks: this.#options.acks,
+      partitions: this.#options.partitions,
+      connections: this.#options.connections,
       records: this.#options.requests,
       size: 1024,
       'batch.num.messages': 1,
@@ -163,13 +165,13 @@ class Run {
       ),
     )
     const load = { size: 1024, batch: 0, bytes: this.#options.requests * 1024 }
-    this.#report('single', this.#describe(load, settings), rounds)
+    this.#report('single', describeLoad(this.#options, load, settings), rounds)
   }
 
   async #consume(scenario: ScenarioName, load: Load): Promise<void> {
     if (!this.#wants(scenario)) return
     const { partitions } = this.#options
-    const produced = this.#batchedSettings(load)
+    const produced = batchedSettings(this.#options, load)
     const topic = this.#nextTopic()
     for (const broker of this.#brokers) {
       await createTopic(broker.address, topic, partitions)
@@ -177,7 +179,7 @@ class Run {
     }
     const settings = { ...CONSUMER, topic, partitions, records: produced.records }
     const rounds = await this.#alternate(async (broker) => {
-      const job = await runJob('consume', broker.pid, { brokers: broker.address, ...settings })
+      const job = await runJob('consume', [broker.pid], { brokers: broker.address, ...settings })
       assert.equal(job.records, settings.records, 'records consumed')
       return {
         'broker CPU s/GB': (job.brokerCpu * 1e9) / job.bytes,
@@ -194,7 +196,7 @@ class Run {
       `${CONSUMER['fetch.wait.max.ms']}, fetch.min.bytes ${CONSUMER['fetch.min.bytes']}`
     this.#report(
       scenario,
-      `consume from page cache, ${how}; ${this.#describe(load, produced)}`,
+      `consume from page cache, ${how}; ${describeLoad(this.#options, load, produced)}`,
       rounds,
     )
   }
@@ -214,7 +216,7 @@ class Run {
     const rounds = await this.#alternate((broker) =>
       this.#withTopic(broker, 1, async (topic) => {
         const brokers = broker.address
-        const job = await runJob('latency', broker.pid, { brokers, topic, ...settings })
+        const job = await runJob('latency', [broker.pid], { brokers, topic, ...settings })
         await this.#checkCount(broker, topic, { partitions: 1, records: job.records })
         return {
           'p50, us': job.p50 ?? Number.NaN,
@@ -239,39 +241,16 @@ class Run {
     this.#report('memory', 'after all of the scenarios above', rounds)
   }
 
-  #producerSettings() {
-    const { acks, partitions, connections } = this.#options
-    return { ...PRODUCER, acks, partitions, connections }
-  }
-
-  /** A linger that large batches are full before, also when the client is slower than the broker. */
-  #batchedSettings(load: Load) {
-    return {
-      ...this.#producerSettings(),
-      records: Math.round(load.bytes / load.size),
-      size: load.size,
-      burst: Math.ceil(load.batch / load.size),
-      'batch.size': load.batch,
-      'batch.num.messages': 1_000_000,
-      'linger.ms': load.batch > 100_000 ? 100 : 10,
-    }
-  }
-
-  #describe(load: Load, settings: Settings): string {
-    const batch = load.batch === 0 ? 'one record per request' : `batches of ${load.batch} B`
-    return (
-      `${settings['records']} records of ${load.size} B, ${batch}, linger ${settings['linger.ms']} ms, ` +
-      `${this.#options.partitions} partitions, ${this.#options.connections} connections, ` +
-      `acks ${this.#options.acks}, ${PRODUCER['max.in.flight']} in flight`
-    )
-  }
-
   async #checkedProduce(
     broker: BenchBroker,
     topic: string,
     settings: Settings & { readonly records: number; readonly partitions: number },
   ): Promise<JobResult> {
-    const job = await runJob('produce', broker.pid, { brokers: broker.address, topic, ...settings })
+    const job = await runJob('produce', [broker.pid], {
+      brokers: broker.address,
+      topic,
+      ...settings,
+    })
     assert.equal(job.records, settings.records, 'records acknowledged')
     if (this.#options.acks !== 0) await this.#checkCount(broker, topic, settings)
     return job
@@ -310,77 +289,6 @@ class Run {
   }
 }
 
-interface Load {
-  /** Bytes of a record's value. */
-  readonly size: number
-  /** Bytes of a full batch; 0: one record each. */
-  readonly batch: number
-  /** Of all records of a round. */
-  readonly bytes: number
-}
-
-const PRODUCER = {
-  'enable.idempotence': 'false',
-  'max.in.flight': 5,
-  'socket.nagle.disable': 'true',
-  'queue.buffering.max.messages': 300_000,
-  'queue.buffering.max.kbytes': 131_072,
-} as const
-
-// The queue limits keep librdkafka from pausing a partition for a second when it is ahead.
-const CONSUMER = {
-  'group.id': 'bench',
-  'enable.auto.commit': 'false',
-  'socket.nagle.disable': 'true',
-  'fetch.message.max.bytes': 1_048_576,
-  'fetch.max.bytes': 52_428_800,
-  'fetch.wait.max.ms': 500,
-  'fetch.min.bytes': 1,
-  'queued.min.messages': 10_000_000,
-  'queued.max.messages.kbytes': 2_097_151,
-} as const
-
-/** Collects the rounds of each broker, figure by figure. */
-class Rounds {
-  readonly #figures = new Map<string, Map<string, number[]>>()
-
-  add(broker: string, measured: Measured): void {
-    const figures = this.#figures.get(broker) ?? new Map<string, number[]>()
-    this.#figures.set(broker, figures)
-    for (const [name, value] of Object.entries(measured)) {
-      const values = figures.get(name)
-      if (values === undefined) figures.set(name, [value])
-      else values.push(value)
-    }
-  }
-
-  get figures(): ScenarioReport['brokers'] {
-    return Object.fromEntries([...this.#figures].map(([name, f]) => [name, Object.fromEntries(f)]))
-  }
-}
-
-function produceFigures(job: JobResult, size: number): Measured {
-  return {
-    'broker CPU s/GB': (job.brokerCpu * 1e9) / job.bytes,
-    'broker CPU s/M records': (job.brokerCpu * 1e6) / job.records,
-    'broker us/request': (job.brokerCpu * 1e6) / job.produceRequests,
-    'client CPU s/GB': (job.clientCpu * 1e9) / job.bytes,
-    'MB/s': job.bytes / 1e6 / job.seconds,
-    'records/s': job.records / job.seconds,
-    'kB per request': (job.records * size) / 1e3 / job.produceRequests,
-  }
-}
-
-/** Touches page cache before anything is measured: a guest's first use of memory is slow. */
-function prime(folder: string, bytes: number): void {
-  const path = join(folder, 'prime')
-  const chunk = Buffer.alloc(1 << 20, 1)
-  const file = openSync(path, 'w')
-  for (let written = 0; written < bytes; written += chunk.length) writeSync(file, chunk)
-  closeSync(file)
-  rmSync(path)
-}
-
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2))
   if (options === null) {
@@ -403,13 +311,8 @@ async function main(): Promise<void> {
     await run.stop()
     rmSync(folder, { recursive: true, force: true })
   }
-  const results = join(import.meta.dirname, '..', '..', 'bench', 'results')
-  mkdirSync(results, { recursive: true })
-  const path = join(results, `${machine.date.replaceAll(':', '-')}.json`)
   const settings = { ...options, scenarios: [...options.scenarios] }
-  const content = { machine, settings, jvm: KAFKA_JVM, reports: run.reports }
-  writeFileSync(path, `${JSON.stringify(content, null, 2)}\n`)
-  process.stdout.write(`\nwritten to ${path}\n`)
+  writeResults(machine, { settings, jvm: KAFKA_JVM, reports: run.reports })
 }
 
 await main()

@@ -52,10 +52,38 @@ export interface Options {
   readonly warmUpBytes: number
 }
 
-interface Range {
+export interface NumberOption {
+  readonly name: string
+  /** As given, undefined if it was not. */
+  readonly text: string | undefined
+  readonly otherwise: number
   readonly low: number
   readonly high: number
 }
+
+/** Throws an Error that names the option when it is no whole number in its range. */
+export function wholeNumber({ name, text, otherwise, low, high }: NumberOption): number {
+  const value = text === undefined ? otherwise : Number(text)
+  if (!Number.isInteger(value) || value < low || value > high) {
+    throw new Error(`--${name}: ${text} is not a whole number from ${low} to ${high}`)
+  }
+  return value
+}
+
+/** Those of a list by commas, all if it is undefined. Throws an Error on another name. */
+export function scenariosOf<N extends string>(
+  text: string | undefined,
+  all: readonly N[],
+): ReadonlySet<N> {
+  const given = text?.split(',').map((wanted) => {
+    const found = all.find((name) => name === wanted)
+    if (found === undefined) throw new Error(`--scenario: ${wanted} is none of ${all.join(', ')}`)
+    return found
+  })
+  return new Set(given ?? all)
+}
+
+type Range = Pick<NumberOption, 'low' | 'high'>
 
 /** Throws an Error that names the option when a value is not allowed; null when help is wanted. */
 export function parseOptions(args: readonly string[]): Options | null {
@@ -83,15 +111,10 @@ export function parseOptions(args: readonly string[]): Options | null {
   })
   if (values.help) return null
   const share = values.quick ? 4 : 1
-  const number = (name: string, text: string | undefined, otherwise: number, range: Range) => {
-    const value = text === undefined ? otherwise : Number(text)
-    if (!Number.isInteger(value) || value < range.low || value > range.high) {
-      throw new Error(`--${name}: ${text} is not a whole number from ${range.low} to ${range.high}`)
-    }
-    return value
-  }
+  const number = (name: string, text: string | undefined, otherwise: number, range: Range) =>
+    wholeNumber({ name, text, otherwise, ...range })
   return {
-    scenarios: new Set(values.scenario?.split(',').map(scenarioOf) ?? SCENARIOS),
+    scenarios: scenariosOf(values.scenario, SCENARIOS),
     shards: (values.shards ?? '1')
       .split(',')
       .map((text) => number('shards', text, 1, { low: 0, high: 64 })),
@@ -114,10 +137,4 @@ export function parseOptions(args: readonly string[]): Options | null {
       high: 1e12,
     }),
   }
-}
-
-function scenarioOf(text: string): ScenarioName {
-  const found = SCENARIOS.find((name) => name === text)
-  if (found === undefined) throw new Error(`--scenario: ${text} is none of ${SCENARIOS.join(', ')}`)
-  return found
 }

@@ -520,8 +520,8 @@ Napi::Value RespondRegions(const Napi::CallbackInfo& info) {
 
 /// produce(transport, connection, sequence, acks, template, start, end, slices, count): posts the
 /// slices (rows of 11: log, position, length, leader epoch, wall clock ms, ordinal, holes of error,
-/// base offset, append time, log start, and the deadline in wall clock ms) to their shards, all or none. False when the request is
-/// gone or a row is out of the frame.
+/// base offset, append time, log start, and the deadline in ms of the clock that `expireParked` is
+/// told) to their shards, all or none. False when the request is gone or a row is out of the frame.
 Napi::Value Produce(const Napi::CallbackInfo& info) {
   constexpr size_t kRow = 11;
   BrokerTransport* broker = transport_of(info);
@@ -1143,17 +1143,19 @@ Napi::Value DeleteOldSegments(const Napi::CallbackInfo& info) {
 Napi::Value DeleteRecords(const Napi::CallbackInfo& info) {
   const std::shared_ptr<ShardLog> log = log_of(info);
   if (!log) return Napi::Number::New(info.Env(), 6);
-  log->shard->drain();
-  return Napi::Number::New(info.Env(), log->log->delete_records_to(integer(info[1])));
+  return Napi::Number::New(info.Env(), log->shard->delete_records(*log, integer(info[1])));
 }
 
-/// truncateLog(log, offset, fully): cuts a log that does not lead, or empties it to begin at the
-/// offset. 0 or an errno: EPERM (1) for one that leads, EBUSY (16) while the slow lane holds it.
+/// truncateLog(log, offset, fully, leaderEpoch): cuts a log that does not lead, or empties it to
+/// begin at the offset. 0 or an errno: EPERM (1) for one that leads, ESTALE (116) for one that does
+/// not follow that epoch (-1: any), EBUSY (16) while the slow lane holds it.
 Napi::Value TruncateLog(const Napi::CallbackInfo& info) {
   const std::shared_ptr<ShardLog> log = log_of(info);
   if (!log) return Napi::Number::New(info.Env(), EBADF);
   const bool fully = info[2].As<Napi::Boolean>().Value();
-  return Napi::Number::New(info.Env(), log->shard->truncate(*log, integer(info[1]), fully));
+  const auto leader_epoch = static_cast<int32_t>(integer(info[3]));
+  return Napi::Number::New(info.Env(),
+                           log->shard->truncate(*log, integer(info[1]), fully, leader_epoch));
 }
 
 /// logRecoveryPoint(log)
@@ -1189,12 +1191,11 @@ Napi::Value OffsetForTimestamp(const Napi::CallbackInfo& info) {
   return result;
 }
 
-/// epochEndOffset(log, epoch): [epoch, end offset]; epoch -1 asks for the latest one.
+/// epochEndOffset(log, epoch): [epoch, end offset]. Any thread.
 Napi::Value EpochEndOffset(const Napi::CallbackInfo& info) {
   const std::shared_ptr<ShardLog> log = log_of(info);
   LeaderEpochCache::EndOffset end;
-  if (log) end = log->log->leader_epochs().end_offset(static_cast<int32_t>(integer(info[1])),
-                                                      log->log->log_end());
+  if (log) end = log->log->epoch_end(static_cast<int32_t>(integer(info[1])));
   Napi::Array result = Napi::Array::New(info.Env(), 2);
   result.Set(0u, end.epoch);
   result.Set(1u, static_cast<double>(end.offset));

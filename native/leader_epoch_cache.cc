@@ -31,28 +31,31 @@ int LeaderEpochCache::load() {
   return error;
 }
 
-int LeaderEpochCache::save() const {
+int LeaderEpochCache::save(bool durable) const {
   std::string text = "0\n" + std::to_string(entries_.size()) + "\n";
   for (const EpochEntry& entry : entries_) {
     text += std::to_string(entry.epoch) + " " + std::to_string(entry.start_offset) + "\n";
   }
-  return replace_file(path_, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  return replace_file(path_, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, durable);
 }
 
 bool LeaderEpochCache::assign(int32_t epoch, int64_t start_offset) {
   if (epoch < 0 || (!entries_.empty() && epoch <= entries_.back().epoch)) return false;
+  const std::lock_guard lock(*mutex_);
   while (!entries_.empty() && entries_.back().start_offset >= start_offset) entries_.pop_back();
   entries_.push_back({epoch, start_offset});
   return true;
 }
 
 bool LeaderEpochCache::truncate_from_end(int64_t offset) {
+  const std::lock_guard lock(*mutex_);
   const size_t before = entries_.size();
   while (!entries_.empty() && entries_.back().start_offset >= offset) entries_.pop_back();
   return entries_.size() != before;
 }
 
 bool LeaderEpochCache::truncate_from_start(int64_t offset) {
+  const std::lock_guard lock(*mutex_);
   bool changed = false;
   while (entries_.size() > 1 && entries_[1].start_offset <= offset) {
     entries_.erase(entries_.begin());
@@ -66,6 +69,7 @@ bool LeaderEpochCache::truncate_from_start(int64_t offset) {
 }
 
 LeaderEpochCache::EndOffset LeaderEpochCache::end_offset(int32_t epoch, int64_t log_end) const {
+  const std::lock_guard lock(*mutex_);
   if (epoch < 0 || entries_.empty() || epoch > entries_.back().epoch) return {};
   if (epoch == entries_.back().epoch) return {epoch, log_end};
   if (epoch < entries_.front().epoch) return {epoch, entries_.front().start_offset};

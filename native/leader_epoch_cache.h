@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -12,14 +14,16 @@ struct EpochEntry {
   int64_t start_offset = 0;
 };
 
+/// Changed by the thread that owns the log; `end_offset` may be called by any.
 class LeaderEpochCache {
  public:
   explicit LeaderEpochCache(std::string path) : path_(std::move(path)) {}
 
   /// Reads the file; a missing one is empty. 0, an errno, or EBADMSG for a file that is not one.
   [[nodiscard]] int load();
-  /// Writes the file. 0 or an errno.
-  [[nodiscard]] int save() const;
+  /// Writes the file; what is not `durable` is for a flush to force to disk. 0 or an errno.
+  [[nodiscard]] int save(bool durable = true) const;
+  const std::string& path() const { return path_; }
 
   /// Notes that `epoch` begins at `start_offset`. True when this is news.
   bool assign(int32_t epoch, int64_t start_offset);
@@ -44,6 +48,8 @@ class LeaderEpochCache {
  private:
   std::string path_;
   std::vector<EpochEntry> entries_;
+  // Held by whoever changes the entries, and by readers of other threads. Movable with the cache.
+  std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
 };
 
 }  // namespace shardlog

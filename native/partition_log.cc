@@ -258,8 +258,9 @@ int PartitionLog::recover(const LogOpenOptions& options, RecoveryReport* report)
   if (error != 0 && !epochs_damaged) return error;
   if (segments_.empty()) {
     error = open_segment(std::max<int64_t>(options.log_start, 0), true, options.now_ms);
-    if (error == 0) error = sync_directory(directory_);
     if (error != 0) return error;
+    // A thousand logs may be made at once; they are on the disk with what is flushed first.
+    directory_synced_ = false;
   }
   int64_t recovery_point = std::max(options.recovery_point, segments_.front()->base_offset);
   if (!options.clean_shutdown) {
@@ -910,8 +911,11 @@ CommitResult PartitionLog::commit() {
     if (epochs_.assign(batch.leader_epoch, batch.base_offset)) epochs_dirty_ = true;
     if (epochs_dirty_) {
       // A failure is made good by the next batch: the epoch itself is no news then.
-      error = epochs_.save();
+      // Every batch has its epoch: what a crash takes of the file is found again behind the
+      // recovery point. After an election a thousand logs have a new one at once.
+      error = epochs_.save(false);
       epochs_dirty_ = error != 0;
+      epochs_synced_ = false;
     }
     if (error == 0 && must_roll(*segments_.back(), batch, pending)) {
       error = write_run(written, i);
@@ -1358,6 +1362,10 @@ PartitionLog::FlushJob PartitionLog::begin_flush() {
   FlushJob job;
   job.offset = published(kLogEnd);
   job.truncations = truncations_;
+  if (!directory_synced_) job.directory = directory_;
+  directory_synced_ = true;
+  if (!epochs_synced_) job.indexes.push_back(epochs_.path());
+  epochs_synced_ = true;
   for (auto& segment : segments_) {
     if (!segment->dirty) continue;
     segment->dirty = false;
@@ -1380,7 +1388,9 @@ int PartitionLog::run_flush(const FlushJob& job) {
     const int error = opened.error != 0 ? opened.error : opened.file->flush();
     if (error != 0) return error;
   }
-  return 0;
+  if (job.directory.empty()) return 0;
+  const int error = sync_directory(job.directory);
+  return error != 0 ? error : sync_directory(job.directory + "/..");
 }
 
 void PartitionLog::finish_flush(const FlushJob& job, int error) {

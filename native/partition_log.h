@@ -169,6 +169,10 @@ class PartitionLog {
   /// at most `max_bytes`, but with `min_one_batch` at least that batch.
   LocateResult locate(int64_t offset, int64_t max_bytes, int64_t limit_offset,
                       bool min_one_batch) const;
+  /// Any thread. Where an epoch ended, as far as appends are committed; see LeaderEpochCache.
+  LeaderEpochCache::EndOffset epoch_end(int32_t epoch) const {
+    return epochs_.end_offset(epoch, published(kLogEnd));
+  }
   /// Brings a region into the page cache. Blocks.
   static void warm(const SegmentRef& file, int64_t position, int64_t length);
 
@@ -232,6 +236,7 @@ class PartitionLog {
   struct FlushJob {
     std::vector<SegmentRef> files;
     std::vector<std::string> indexes;
+    std::string directory;  // Not empty: the folder itself is new.
     int64_t offset = 0;
     uint64_t truncations = 0;
   };
@@ -344,7 +349,9 @@ class PartitionLog {
   bool offline_ = false;
   bool closed_ = false;
   LeaderEpochCache epochs_;
-  bool epochs_dirty_ = false;  // The file lacks something.
+  bool epochs_dirty_ = false;     // The file lacks something.
+  bool epochs_synced_ = true;     // The file is on the disk as it is.
+  bool directory_synced_ = true;  // The folder's own entries are on the disk.
   ProducerState producers_;
   std::vector<StagedBatch> staged_;
   std::vector<iovec> vectors_;

@@ -113,7 +113,14 @@ void Shard::post(std::vector<ShardRecord>& records) {
 }
 
 void Shard::signal() {
-  if (direct_) return;
+  if (direct_) {
+    // The turn that drains it comes by itself only when sockets have something.
+    std::unique_lock lock(mutex_);
+    const bool waits = !queue_.empty();
+    lock.unlock();
+    if (waits) main_->wake();
+    return;
+  }
   std::lock_guard lock(mutex_);
   if (queue_.empty() || signalled_ || async_ == nullptr) return;
   signalled_ = true;
@@ -190,10 +197,18 @@ void Shard::remove_log(const std::shared_ptr<ShardLog>& log) {
   flush_connections();
 }
 
-int Shard::truncate(ShardLog& log, int64_t offset, bool fully) {
+int16_t Shard::delete_records(ShardLog& log, int64_t offset) {
+  drain();
+  const int16_t error = log.log->delete_records_to(offset);
+  if (error == 0) publish_wake(log);
+  return error;
+}
+
+int Shard::truncate(ShardLog& log, int64_t offset, bool fully, int32_t leader_epoch) {
   if (log.held || !log.waiting.empty()) return EBUSY;
   commit(log);
   if (log.log->leads()) return EPERM;
+  if (leader_epoch >= 0 && leader_epoch != log.following_epoch) return ESTALE;
   const int error =
       fully ? log.log->truncate_fully_and_start_at(offset) : log.log->truncate_to(offset);
   publish_wake(log);

@@ -29,7 +29,7 @@ struct Slice {
   uint32_t length = 0;
   int32_t leader_epoch = -1;
   int64_t now_ms = 0;
-  int64_t deadline_ms = INT64_MAX;   // Wall clock, for acks=-1.
+  int64_t deadline_ms = INT64_MAX;   // Of the clock that expire_parked is told, for acks=-1.
   bool is_follower = false;          // Batches that the leader of that epoch wrote.
   int64_t high_watermark = -1;       // The leader's, which came with them.
 };
@@ -144,8 +144,12 @@ class Shard : public std::enable_shared_from_this<Shard> {
   void add_log(const std::shared_ptr<ShardLog>& log);
   void remove_log(const std::shared_ptr<ShardLog>& log);
   /// Cuts a log that does not lead at `offset`, or empties it to begin there. 0; EPERM for one that
-  /// leads; EBUSY while the slow lane holds it, with everything that was queued behind; or an errno.
-  int truncate(ShardLog& log, int64_t offset, bool fully);
+  /// leads; ESTALE for one that does not follow that epoch (-1: any); EBUSY while the slow lane holds
+  /// it, with everything that was queued behind; or an errno.
+  int truncate(ShardLog& log, int64_t offset, bool fully, int32_t leader_epoch);
+  /// Moves the start of a log, behind what is queued for it, and wakes who has to tell of it. A
+  /// protocol error code.
+  int16_t delete_records(ShardLog& log, int64_t offset);
 
   // --- Main thread.
   /// Fails a slice whose log is gone, with the retriable NOT_LEADER_OR_FOLLOWER.

@@ -16,6 +16,7 @@ import type { Tool } from '../src/cli/kit/tool.ts'
 import { OWN_COMMANDS } from '../src/cli/shardlog/commands.ts'
 import { TOOLS } from '../src/cli/tools.ts'
 import { brokerConfig } from '../src/config/broker-config.ts'
+import { brokerQuotas } from '../src/config/broker-quotas.ts'
 import { type ConfigKey, type ConfigTable, formatConfigValue } from '../src/config/define-config.ts'
 import { inertBrokerKeys } from '../src/config/inert-broker-keys.ts'
 import { loadBrokerConfig } from '../src/config/load-broker-config.ts'
@@ -99,6 +100,13 @@ machine's name in place of «every interface». Port 0 takes a free one.
 ## Keys of the broker
 
 ${table(BROKER_HEADS, keysOf(brokerConfig, false).map(brokerRow))}
+
+## Keys of a broker that runs
+
+Set for one broker with \`kafka-configs.sh --alter --entity-type brokers\` (\`kafka-reassign-partitions.sh
+--throttle\` does it), and not in the file.
+
+${table(BROKER_HEADS, brokerQuotas.filter((row) => row.inert !== true).map(brokerRow))}
 
 ## Keys of a topic
 
@@ -267,7 +275,7 @@ shadowed. Options, output and phrases are Apache's, so that scripts keep working
 - ${code('--command-config')} files are read for bootstrap.servers, client.id, request.timeout.ms,
   socket.connection.setup.timeout.ms, retry.backoff.ms, retry.backoff.max.ms and
   metadata.max.age.ms; a security.protocol other than PLAINTEXT is refused.
-- ${code('--zookeeper')} fails with one line: the tools reach a cluster through its brokers.
+- ${code('--zookeeper')} makes the tools that had it in Kafka 0.8 work and print as they did then.
 
 ${table(['command', "Apache's name", 'what it does'], [...rows, ...own])}
 

@@ -2,7 +2,10 @@
 import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import type { LoadedConfig } from './config/load-broker-config.ts'
-import type { NewTopic } from './controller/topic-manager.ts'
+import { BrokerConfigManager } from './controller/broker-config-manager.ts'
+import { LiveBrokerTexts } from './controller/broker-texts.ts'
+import type { NewTopic } from './controller/topic-change.ts'
+import { TopicConfigManager } from './controller/topic-config-manager.ts'
 import { DataDirectory } from './log/data-directory.ts'
 import { MetadataCache } from './metadata/metadata-cache.ts'
 import { Transport } from './network/transport.ts'
@@ -12,12 +15,21 @@ import { openEmbeddedRegistry } from './registry/embedded/embedded-registry.ts'
 import { openZooKeeperRegistry } from './registry/zookeeper/zookeeper-registry.ts'
 import { FetchPurgatory } from './replica/delayed-fetch.ts'
 import { createInternalLog } from './replica/internal-log.ts'
+import { LogManager } from './replica/log-manager.ts'
+import { nativeLeaderLinks } from './replica/native-leader-link.ts'
 import { ReplicaManager } from './replica/replica-manager.ts'
 import { type Apis, createApis } from './server/apis.ts'
+import { ClusterMember } from './server/cluster/cluster-member.ts'
+import {
+  portRefuses,
+  remoteBrokerLinks,
+  remoteControllerConnections,
+  resolveHost,
+} from './server/cluster/remote-links.ts'
 import { ConversionPool } from './shard/conversion-pool.ts'
 import { Shard } from './shard/shard.ts'
 import { type Clock, systemClock } from './util/clock.ts'
-import type { Logger } from './util/logger.ts'
+import { type Logger, quieter } from './util/logger.ts'
 import { type Random, systemRandom } from './util/random.ts'
 import { TimerQueue } from './util/timer-queue.ts'
 
@@ -26,8 +38,10 @@ const SHARDS_MAX = 8
 const CORES_WITHOUT_SHARDS = 2
 const FRAME_STALL_MS = 30_000
 const PARTITIONS_PER_TOPIC_MAX = 1_000_000
-/** Ids above it are given to brokers that have none. */
-const RESERVED_BROKER_ID_MAX = 1000
+/** Of a connection to another broker. */
+const CONNECT_TIMEOUT_MS = 10_000
+/** For the port of a broker that may be dead. */
+const PROBE_TIMEOUT_MS = 1000
 
 export interface BrokerOptions {
   readonly config: LoadedConfig
@@ -49,7 +63,9 @@ export class Broker {
   #directory: DataDirectory | null = null
   #registry: ClusterRegistry | null = null
   #transport: Transport | null = null
+  #logs: LogManager | null = null
   #replicas: ReplicaManager | null = null
+  #member: ClusterMember | null = null
   #purgatory: FetchPurgatory | null = null
   #apis: Apis | null = null
   #shards: Shard[] = []
@@ -107,7 +123,112 @@ export class Broker {
     this.#directory = directory
     const meta = await directory.readMeta()
 
-    const transport = new Transport(
+    const transport = this.#openTransport()
+    this.#transport = transport
+    const purgatory = new FetchPurgatory(this.#timers)
+    this.#purgatory = purgatory
+    const logs = this.#createLogs(directory)
+    this.#logs = logs
+
+    const [registry, , cleanShutdown, checkpoints, folders] = await Promise.all([
+      this.#openRegistry(directory, meta.brokerId),
+      this.#startShards(transport.id, logs),
+      directory.takeCleanShutdownMark(),
+      directory.readCheckpoints(),
+      directory.partitionFolders(),
+    ])
+    logs.attachShards(this.#shards)
+    const brokerId = await this.#brokerId(meta.brokerId)
+    const clusterId = await this.#clusterId(registry, meta.clusterId)
+    if (meta.brokerId === null || meta.clusterId === null) {
+      await directory.writeMeta(brokerId, clusterId)
+    }
+
+    const metadata = new MetadataCache({ clusterId })
+    const texts = new LiveBrokerTexts(loaded.explicit)
+    const brokerConfigs = new BrokerConfigManager({ brokerId, registry, texts, logger })
+    const topicConfigs = new TopicConfigManager({ registry, texts, logger })
+    await brokerConfigs.load()
+    await topicConfigs.load(folders.map(({ topic }) => topic))
+    logs.beginStart(checkpoints, cleanShutdown)
+    this.#recovered = await logs.openFolders(folders, (topic) => topicConfigs.effective(topic))
+    logs.endStart()
+
+    const listenerName = config.interBrokerListenerName ?? (loaded.listeners[0]?.name as string)
+    const clusterLogger = logger.child({ room: 'cluster' })
+    const member = new ClusterMember({
+      ...{ brokerId, config, texts, topicConfigs, registry, listenerName, clock, random },
+      timers: this.#timers,
+      hasLostTail: directory.mayHaveLostTail,
+      links: (brokers) => {
+        const options = {
+          ...{ brokerId, brokers, connectTimeoutMs: CONNECT_TIMEOUT_MS },
+          timeoutMs: config.controllerSocketTimeoutMs,
+        }
+        return {
+          toBroker: remoteBrokerLinks(options),
+          toController: remoteControllerConnections(options),
+          probe: (address) => portRefuses(address, PROBE_TIMEOUT_MS),
+          resolve: resolveHost,
+        }
+      },
+      // A broker alone has nobody to tell who the controller is.
+      logger: config.zookeeperConnect === null ? quieter(clusterLogger) : clusterLogger,
+    })
+    this.#member = member
+    const replicas = new ReplicaManager({
+      ...{ brokerId, clusterId, logs, clock, timers: this.#timers },
+      settings: {
+        lagTimeMaxMs: config.replicaLagTimeMaxMs,
+        fetchMinBytes: config.replicaFetchMinBytes,
+        fetchWaitMaxMs: config.replicaFetchWaitMaxMs,
+        fetchMaxBytes: config.replicaFetchMaxBytes,
+        fetchResponseMaxBytes: config.replicaFetchResponseMaxBytes,
+        fetchBackoffMs: config.replicaFetchBackoffMs,
+        fetchersPerLeader: config.numReplicaFetchers,
+      },
+      brokerEpoch: () => member.brokerEpoch,
+      epochOf: (id) => member.brokers.epochOf(id),
+      addressOf: (id) => member.brokers.addressOf(id),
+      openLink: nativeLeaderLinks({
+        ...{ transport, brokerId, timers: this.#timers },
+        timeoutMs: config.replicaSocketTimeoutMs,
+      }),
+      controller: member.channel,
+      topicConfig: (topic) => topicConfigs.effective(topic),
+      lost: (id) => member.suspect(id),
+      roleChanged: (partition) => this.#apis?.roleChanged(partition),
+      logDirFailed: () => this.#announceLogDirFailure(registry, brokerId),
+      logger: logger.child({ room: 'replica' }),
+    })
+    this.#replicas = replicas
+    member.brokers.onChange(() => replicas.brokersChanged())
+    member.controller.onController(() => replicas.controllerChanged())
+    const apis = createApis({
+      ...{ loaded, brokerId, registry, metadata, texts, brokerConfigs, topicConfigs, member },
+      ...{ replicas, purgatory, clock, random },
+      internalLog: createInternalLog({ replicas, connection: transport.openInternal(), clock }),
+      timers: this.#timers,
+      conversions: this.#conversions,
+      transport: transport.id,
+      dataDirectory: directory.path,
+      logger: logger.child({ room: 'server' }),
+    })
+    this.#apis = apis
+    transport.attachEvents({
+      handle: (frame) => apis.handle(frame),
+      result: (connection, sequence, version) => apis.produceResult(connection, sequence, version),
+      advanced: (row) => purgatory.advanced(row),
+      storageError: (row, errno) => logs.storageError(row, errno),
+    })
+    const endpoints = await this.#listen(transport)
+    await apis.join(endpoints)
+    logs.startUpkeep()
+  }
+
+  #openTransport(): Transport {
+    const { config } = this.#options.config
+    return new Transport(
       {
         frameBytesMax: config.socketRequestMaxBytes,
         inflightMax: config.connectionInflightMax,
@@ -124,12 +245,14 @@ export class Broker {
         maxPerIp: config.maxConnectionsPerIp,
         maxPerIpOverrides: countsByAddress(config.maxConnectionsPerIpOverrides),
       },
-      logger.child({ room: 'network' }),
+      this.#options.logger.child({ room: 'network' }),
     )
-    this.#transport = transport
-    const purgatory = new FetchPurgatory(this.#timers)
-    this.#purgatory = purgatory
-    const replicas = new ReplicaManager({
+  }
+
+  #createLogs(directory: DataDirectory): LogManager {
+    const { config: loaded, logger, clock, random } = this.#options
+    const { config } = loaded
+    return new LogManager({
       directory,
       clock,
       random,
@@ -138,6 +261,7 @@ export class Broker {
       producerExpirationMs: config.producerIdExpirationMs,
       retentionCheckIntervalMs: config.logRetentionCheckIntervalMs,
       recoveryPointIntervalMs: config.logFlushOffsetCheckpointIntervalMs,
+      highWatermarkIntervalMs: config.replicaHighWatermarkCheckpointIntervalMs,
       cleaner: {
         threads: config.logCleanerEnable ? config.logCleanerThreads : 0,
         mapBytes: config.logCleanerDedupeBufferSize,
@@ -148,62 +272,25 @@ export class Broker {
         decompressionMaxBytes: config.decompressionMaxBytes,
       },
       cleanerBackoffMs: config.logCleanerBackoffMs,
-      partitionGone: (partition) => {
-        if (partition.row >= 0) purgatory.expire(partition.row)
-      },
     })
-    this.#replicas = replicas
+  }
 
-    const [registry, , cleanShutdown, checkpoints] = await Promise.all([
-      this.#openRegistry(directory, meta.brokerId),
-      this.#startShards(transport.id, replicas),
-      directory.takeCleanShutdownMark(),
-      directory.readCheckpoints(),
-    ])
-    replicas.attachShards(this.#shards)
-    const brokerId = await this.#brokerId(meta.brokerId)
-    const clusterId = await registry.ensureClusterId(
-      meta.clusterId ?? random.bytes(16).toString('base64url'),
+  async #clusterId(registry: ClusterRegistry, inDirectory: string | null): Promise<string> {
+    const proposed = inDirectory ?? this.#options.random.bytes(16).toString('base64url')
+    const clusterId = await registry.ensureClusterId(proposed)
+    if (inDirectory === null || inDirectory === clusterId) return clusterId
+    throw new Error(
+      `the data directory belongs to cluster ${inDirectory} (meta.properties), but zookeeper.connect leads to cluster ${clusterId}`,
     )
-    if (meta.clusterId !== null && meta.clusterId !== clusterId) {
-      throw new Error(
-        `the data directory belongs to cluster ${meta.clusterId} (meta.properties), but zookeeper.connect leads to cluster ${clusterId}`,
-      )
-    }
-    if (config.zookeeperConnect !== null) await checkAlone(registry, brokerId)
-    if (meta.brokerId === null || meta.clusterId === null) {
-      await directory.writeMeta(brokerId, clusterId)
-    }
+  }
 
-    const metadata = new MetadataCache({ clusterId })
-    const apis = await createApis({
-      loaded,
-      brokerId,
-      registry,
-      metadata,
-      replicas,
-      internalLog: createInternalLog({ replicas, connection: transport.openInternal(), clock }),
-      purgatory,
-      timers: this.#timers,
-      conversions: this.#conversions,
-      transport: transport.id,
-      dataDirectory: directory.path,
-      clock,
-      random,
-      logger: logger.child({ room: 'server' }),
-    })
-    this.#apis = apis
-    const summary = await replicas.openAll(apis.topics(), checkpoints, cleanShutdown)
-    this.#recovered = summary.partitions
-    transport.attachEvents({
-      handle: (frame) => apis.handle(frame),
-      result: (connection, sequence, version) => apis.produceResult(connection, sequence, version),
-      advanced: (row) => purgatory.advanced(row),
-      storageError: (row, errno) => replicas.storageError(row, errno),
-    })
+  /** Binds the listeners; where clients of each reach this broker. */
+  async #listen(transport: Transport): Promise<Map<string, { host: string; port: number }>> {
+    const { config: loaded } = this.#options
+    const backlog = loaded.config.socketListenBacklogSize
     const endpoints = new Map<string, { host: string; port: number }>()
     for (const [i, { name, host, port }] of loaded.listeners.entries()) {
-      const bound = await transport.listen(name, host, port, config.socketListenBacklogSize)
+      const bound = await transport.listen(name, host, port, backlog)
       this.#listeners.push({ name, host, port: bound })
       const advertised = loaded.advertised[i] as { host: string; port: number }
       endpoints.set(name, {
@@ -211,8 +298,14 @@ export class Broker {
         port: advertised.port === 0 ? bound : advertised.port,
       })
     }
-    await apis.register(endpoints)
-    replicas.startUpkeep()
+    return endpoints
+  }
+
+  /** Has the controller find other leaders for what was on the disk that failed. */
+  #announceLogDirFailure(registry: ClusterRegistry, brokerId: number): void {
+    registry.announceLogDirFailure(brokerId).catch((error: unknown) => {
+      this.#options.logger.error({ err: error }, 'the failure of a disk could not be announced')
+    })
   }
 
   async #openRegistry(
@@ -261,11 +354,15 @@ export class Broker {
   async #brokerId(inDirectory: number | null): Promise<number> {
     const given = this.#givenBrokerId(inDirectory)
     if (given !== null) return given
-    if (this.#options.config.config.zookeeperConnect === null) return 0
-    return (this.#registry as ClusterRegistry).createBrokerId(RESERVED_BROKER_ID_MAX)
+    const { config } = this.#options.config
+    if (config.zookeeperConnect === null) return 0
+    if (!config.brokerIdGenerationEnable) {
+      throw new Error('broker.id is not set, and broker.id.generation.enable is false')
+    }
+    return (this.#registry as ClusterRegistry).createBrokerId(config.reservedBrokerMaxId)
   }
 
-  async #startShards(transport: number, replicas: ReplicaManager): Promise<void> {
+  async #startShards(transport: number, logs: LogManager): Promise<void> {
     const { config } = this.#options.config
     const cores = availableParallelism()
     const chosen = cores <= CORES_WITHOUT_SHARDS ? 0 : Math.min(SHARDS_MAX, cores - 1)
@@ -278,7 +375,7 @@ export class Broker {
           threaded: threads > 0,
           decompressionMaxBytes: config.decompressionMaxBytes,
           logger,
-          restarted: () => replicas.shardRestarted(shard),
+          restarted: () => logs.shardRestarted(shard),
         })
         return shard
       }),
@@ -305,17 +402,20 @@ export class Broker {
     return plan.topics
   }
 
-  /** Stops in order: answers what is in flight, flushes, writes the clean-shutdown mark. */
+  /** Stops in order: hands its leaderships on, answers what is in flight, flushes, writes the mark. */
   async stop(): Promise<void> {
+    if (await this.#member?.leave()) await this.#directory?.settleLostTail()
     this.#apis?.stop()
     this.#purgatory?.expireAll()
+    await this.#member?.stop()
+    this.#replicas?.close()
     if (this.#transport !== null) {
       const stopped = this.#transport.stop()
       this.#purgatory?.expireAll()
       await stopped
     }
     try {
-      await this.#replicas?.close()
+      await this.#logs?.close()
     } finally {
       await this.#close()
     }
@@ -334,19 +434,12 @@ export class Broker {
     await this.#conversions.close()
     this.#transport?.destroy()
     this.#transport = null
+    await this.#member?.stop()
+    this.#member = null
     await this.#registry?.close()
     this.#registry = null
     this.#directory?.close()
   }
-}
-
-/** Throws if other brokers are in the cluster: replication is not there yet. */
-async function checkAlone(registry: ClusterRegistry, brokerId: number): Promise<void> {
-  const others = (await registry.brokers()).filter((broker) => broker.brokerId !== brokerId)
-  if (others.length === 0) return
-  throw new Error(
-    `broker ${others.map((broker) => broker.brokerId).join(', ')} is in this cluster already; clusters of several brokers are not supported yet`,
-  )
 }
 
 function countsByAddress(text: string): Map<string, number> {

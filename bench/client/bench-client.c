@@ -7,11 +7,15 @@
  *   bench-client produce name=value...   topic, partitions, records, size, burst, connections
  *   bench-client consume name=value...   topic, partitions, records
  *   bench-client latency name=value...   topic, records, size, rate
+ *   bench-client steady  name=value...   topic, size, rate
  *
  * Every name with a dot in it is a setting of librdkafka; `brokers` is required. produce, consume
  * and latency print {"event":"ready"} when connected, wait for a line on standard input, work,
  * print {"event":"done",...} and then, after the next statistics, {"event":"requests",...}.
- * Any error ends the process with status 1 and a message on standard error.
+ * steady goes on until its standard input ends and answers the lines that come there: `mark` with
+ * {"event":"marked"}, `report` with {"event":"report",...}, what was acknowledged since the mark.
+ * Any error ends the process with status 1 and a message on standard error; a connection that is
+ * lost is none for steady.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -48,6 +52,10 @@ struct job {
 static struct job job = {.partitions = 1, .records = 1, .size = 1024, .burst = 1, .connections = 1,
                          .rate = 1000};
 static atomic_llong delivered;
+
+/* What on_delivery is to note of each acknowledgement beside its number; null: nothing. */
+static void (*on_acknowledged)(const rd_kafka_message_t* message);
+static int outlives_connections;
 
 /* Of one client; only the thread that polls it touches them. */
 struct statistics {
@@ -123,6 +131,7 @@ static void on_delivery(rd_kafka_t* client, const rd_kafka_message_t* message, v
   (void)client;
   (void)opaque;
   if (message->err != 0) die("a record was not delivered: %s", rd_kafka_err2str(message->err));
+  if (on_acknowledged != NULL) on_acknowledged(message);
   atomic_fetch_add_explicit(&delivered, 1, memory_order_relaxed);
 }
 
@@ -150,6 +159,7 @@ static int on_statistics(rd_kafka_t* client, char* json, size_t length, void* op
 static void on_error(rd_kafka_t* client, int error, const char* reason, void* opaque) {
   (void)client;
   (void)opaque;
+  if (outlives_connections && error != RD_KAFKA_RESP_ERR__FATAL) return;
   die("%s: %s", rd_kafka_err2name(error), reason);
 }
 
@@ -378,6 +388,19 @@ static void consume(void) {
 }
 
 static int64_t* latencies;
+static int64_t* acknowledged_after;
+
+static int64_t stamp_of(const rd_kafka_message_t* message) {
+  int64_t sent;
+  if (message->len < sizeof(sent)) die("a record without a time");
+  memcpy(&sent, message->payload, sizeof(sent));
+  return sent;
+}
+
+/* Only the thread that polls calls it, and it alone counts. */
+static void note_latency(const rd_kafka_message_t* message) {
+  acknowledged_after[atomic_load(&delivered)] = now_ns() - stamp_of(message);
+}
 
 static void* consume_stamped(void* argument) {
   static int64_t next[kMaxPartitions];
@@ -386,10 +409,8 @@ static void* consume_stamped(void* argument) {
     rd_kafka_message_t* message = rd_kafka_consume(topic, 0, 30000);
     if (message == NULL) die("latency: %" PRId64 " records only", i);
     int64_t arrived = now_ns();
-    if (accept_record(message, next) < sizeof(int64_t)) die("latency: a short record");
-    int64_t sent;
-    memcpy(&sent, message->payload, sizeof(sent));
-    latencies[i] = arrived - sent;
+    accept_record(message, next);
+    latencies[i] = arrived - stamp_of(message);
     rd_kafka_message_destroy(message);
   }
   return NULL;
@@ -411,11 +432,33 @@ static double percentile_us(const int64_t* sorted, int64_t count, double fractio
   return (double)sorted[at < count ? at : count - 1] / 1e3;
 }
 
-/* Records at a steady rate on an absolute clock; each carries the time at which it was sent. */
+/* Sends the `i`th record of a steady rate, with the time at which that was, when it is due. */
+static void produce_on_time(rd_kafka_topic_t* topic, char* value, int64_t start, int64_t i) {
+  int64_t due = start + i * 1000000000 / job.rate;
+  struct timespec until = {.tv_sec = due / 1000000000, .tv_nsec = due % 1000000000};
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) continue;
+  int64_t sent = now_ns();
+  memcpy(value, &sent, sizeof(sent));
+  if (rd_kafka_produce(topic, 0, RD_KAFKA_MSG_F_COPY, value, job.size, NULL, 0, NULL) != 0) {
+    die("produce: %s", rd_kafka_err2str(rd_kafka_last_error()));
+  }
+}
+
+/* The first second shows how a client starts, not how it goes on: it is left out. */
+static int64_t sort_steady(int64_t** values) {
+  int64_t skipped = job.records > job.rate ? job.rate : 0;
+  *values += skipped;
+  qsort(*values, (size_t)(job.records - skipped), sizeof(int64_t), by_value);
+  return job.records - skipped;
+}
+
+/* From the call of the producer to the acknowledgement, and until the consumer has the record. */
 static void measure_latency(void) {
   latencies = calloc((size_t)job.records, sizeof(int64_t));
+  acknowledged_after = calloc((size_t)job.records, sizeof(int64_t));
   char* value = calloc(1, job.size);
-  if (latencies == NULL || value == NULL) die("out of memory");
+  if (latencies == NULL || acknowledged_after == NULL || value == NULL) die("out of memory");
+  on_acknowledged = note_latency;
   rd_kafka_t* reader = open_client(RD_KAFKA_CONSUMER, 0);
   rd_kafka_topic_t* readable = rd_kafka_topic_new(reader, job.topic, NULL);
   rd_kafka_t* writer = open_client(RD_KAFKA_PRODUCER, 1);
@@ -432,35 +475,108 @@ static void measure_latency(void) {
       pthread_create(&poller, NULL, poll_deliveries, writer) != 0) {
     die("no thread");
   }
-  for (int64_t i = 0; i < job.records; i++) {
-    int64_t due = start + i * 1000000000 / job.rate;
-    struct timespec until = {.tv_sec = due / 1000000000, .tv_nsec = due % 1000000000};
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) continue;
-    int64_t sent = now_ns();
-    memcpy(value, &sent, sizeof(sent));
-    if (rd_kafka_produce(writable, 0, RD_KAFKA_MSG_F_COPY, value, job.size, NULL, 0, NULL) != 0) {
-      die("produce: %s", rd_kafka_err2str(rd_kafka_last_error()));
-    }
-  }
+  for (int64_t i = 0; i < job.records; i++) produce_on_time(writable, value, start, i);
   pthread_join(consumer, NULL);
   pthread_join(poller, NULL);
   double seconds = (double)(now_ns() - start) / 1e9;
-  /* The first second shows how a consumer starts, not how it goes on. */
-  int64_t* steady = latencies + (job.records > job.rate ? job.rate : 0);
-  int64_t count = job.records - (steady - latencies);
-  qsort(steady, (size_t)count, sizeof(int64_t), by_value);
+  int64_t* consumed = latencies;
+  int64_t* acknowledged = acknowledged_after;
+  int64_t count = sort_steady(&consumed);
+  sort_steady(&acknowledged);
   printf("{\"event\":\"done\",\"records\":%" PRId64 ",\"bytes\":%" PRId64
-         ",\"seconds\":%.6f,\"clientCpu\":%.6f,\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f}\n",
+         ",\"seconds\":%.6f,\"clientCpu\":%.6f,\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f"
+         ",\"acknowledgedP50\":%.1f,\"acknowledgedP99\":%.1f}\n",
          job.records, job.records * (int64_t)job.size, seconds, cpu_seconds() - cpu,
-         percentile_us(steady, count, 0.5), percentile_us(steady, count, 0.99),
-         percentile_us(steady, count, 0.999));
+         percentile_us(consumed, count, 0.5), percentile_us(consumed, count, 0.99),
+         percentile_us(consumed, count, 0.999), percentile_us(acknowledged, count, 0.5),
+         percentile_us(acknowledged, count, 0.99));
   fflush(stdout);
   rd_kafka_t* clients[] = {writer, reader};
   collect_statistics(clients, 2);
 }
 
+/* Of the time since the mark; under its lock. */
+static struct {
+  pthread_mutex_t lock;
+  int64_t count;
+  int64_t last_ns;
+  int64_t longest_ns;
+} acknowledged = {.lock = PTHREAD_MUTEX_INITIALIZER};
+static atomic_int stopping;
+
+static void note_gap(const rd_kafka_message_t* message) {
+  (void)message;
+  pthread_mutex_lock(&acknowledged.lock);
+  int64_t now = now_ns();
+  int64_t gap = now - acknowledged.last_ns;
+  if (gap > acknowledged.longest_ns) acknowledged.longest_ns = gap;
+  acknowledged.last_ns = now;
+  acknowledged.count++;
+  pthread_mutex_unlock(&acknowledged.lock);
+}
+
+/* A mark in the midst of a gap does not shorten it. */
+static void mark(void) {
+  pthread_mutex_lock(&acknowledged.lock);
+  acknowledged.count = 0;
+  acknowledged.longest_ns = 0;
+  pthread_mutex_unlock(&acknowledged.lock);
+  puts("{\"event\":\"marked\"}");
+}
+
+static void report(void) {
+  pthread_mutex_lock(&acknowledged.lock);
+  printf("{\"event\":\"report\",\"records\":%" PRId64
+         ",\"longestGapMs\":%.3f,\"silentMs\":%.3f}\n",
+         acknowledged.count, (double)acknowledged.longest_ns / 1e6,
+         (double)(now_ns() - acknowledged.last_ns) / 1e6);
+  pthread_mutex_unlock(&acknowledged.lock);
+}
+
+static void* obey(void* unused) {
+  char line[16];
+  while (fgets(line, sizeof(line), stdin) != NULL) {
+    if (strcmp(line, "mark\n") == 0) mark();
+    if (strcmp(line, "report\n") == 0) report();
+    fflush(stdout);
+  }
+  atomic_store(&stopping, 1);
+  return unused;
+}
+
+static void* poll_until_stopped(void* client) {
+  while (!atomic_load(&stopping)) rd_kafka_poll(client, 100);
+  return NULL;
+}
+
+static void produce_steadily(void) {
+  pthread_t poller;
+  pthread_t commands;
+  outlives_connections = 1;
+  on_acknowledged = note_gap;
+  char* value = calloc(1, job.size);
+  if (value == NULL) die("out of memory");
+  rd_kafka_t* client = open_client(RD_KAFKA_PRODUCER, 1);
+  rd_kafka_topic_t* topic = rd_kafka_topic_new(client, job.topic, NULL);
+  wait_for_topic(client, topic);
+  say_ready_and_wait();
+  int64_t start = acknowledged.last_ns = now_ns();
+  if (pthread_create(&poller, NULL, poll_until_stopped, client) != 0 ||
+      pthread_create(&commands, NULL, obey, NULL) != 0) {
+    die("no thread");
+  }
+  int64_t sent = 0;
+  while (!atomic_load(&stopping)) produce_on_time(topic, value, start, sent++);
+  pthread_join(poller, NULL);
+  rd_kafka_resp_err_t error = rd_kafka_flush(client, kPatienceMs);
+  if (error != 0) die("flush: %s", rd_kafka_err2str(error));
+  printf("{\"event\":\"done\",\"records\":%" PRId64 "}\n", sent);
+}
+
 int main(int argc, char** argv) {
-  if (argc < 2) die("usage: bench-client create|delete|offsets|produce|consume|latency name=value...");
+  if (argc < 2) {
+    die("usage: bench-client create|delete|offsets|produce|consume|latency|steady name=value...");
+  }
   read_arguments(argc - 2, argv + 2);
   const char* what = argv[1];
   if (strcmp(what, "create") == 0) {
@@ -475,6 +591,8 @@ int main(int argc, char** argv) {
     consume();
   } else if (strcmp(what, "latency") == 0) {
     measure_latency();
+  } else if (strcmp(what, "steady") == 0) {
+    produce_steadily();
   } else {
     die("%s: no such job", what);
   }

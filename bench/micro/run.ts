@@ -4,6 +4,7 @@ import { compressionSuite } from './compression.bench.ts'
 import { crc32cSuite } from './crc32c.bench.ts'
 import { protocolSuite } from './protocol.bench.ts'
 import { purgatorySuite } from './purgatory.bench.ts'
+import { replicaFetchSuite } from './replica-fetch.bench.ts'
 import { roundTripSuite } from './round-trip.bench.ts'
 import { runSuite, type Suite } from './suite.ts'
 
@@ -12,6 +13,7 @@ const suites: Readonly<Record<string, readonly Suite[]>> = {
   protocol: [protocolSuite],
   compression: [compressionSuite],
   purgatory: [purgatorySuite],
+  'replica-fetch': [replicaFetchSuite],
   'round-trip': [roundTripSuite(0), roundTripSuite(1)],
 }
 

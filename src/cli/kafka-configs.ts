@@ -12,7 +12,6 @@ import {
   BOOTSTRAP_SERVER,
   COMMAND_CONFIG,
   readPropertiesFile,
-  refuseZookeeper,
   ZOOKEEPER,
 } from './kit/connection.ts'
 import { nearestName } from './kit/nearest-name.ts'
@@ -220,16 +219,15 @@ export const kafkaConfigs = defineTool({
   ],
   async run(given, io) {
     const action = given.exactlyOne('describe', 'alter')
-    if (given.has('zookeeper')) refuseZookeeper('kafka-configs')
     if (given.has('zk-tls-config-file')) {
-      throw new UsageError('--zk-tls-config-file goes with --zookeeper only')
+      throw new UsageError('--zk-tls-config-file is not taken: ZooKeeper is reached without TLS')
     }
     if (action === 'describe') {
       given.excludes('describe', 'add-config', 'add-config-file', 'delete-config')
     } else given.excludes('alter', 'all')
     const entities = entitiesOf(given)
     const [entity] = entities
-    const where = given.atMostOne('bootstrap-server', 'bootstrap-controller')
+    const where = given.atMostOne('bootstrap-server', 'bootstrap-controller', 'zookeeper')
     if (where === undefined) throw new UsageError('--bootstrap-server is required')
     const add = await additionsOf(given)
     const remove = removalsOf(given)
@@ -240,6 +238,22 @@ export const kafkaConfigs = defineTool({
       if (add.size + remove.length === 0) {
         throw new UsageError('--alter wants --add-config, --add-config-file or --delete-config')
       }
+    }
+    if (where === 'zookeeper') {
+      if (entities.length > 1 || entity.type !== 'topics') {
+        throw new UsageError('--zookeeper is for configs of topics only; use --bootstrap-server')
+      }
+      const { withRegistry } = await import('./kit/with-registry.ts')
+      const command = await import('./zookeeper/config-command.ts')
+      return await withRegistry({ connect: given.required(where) }, io, async (registry) => {
+        const { name } = entity
+        if (action === 'describe') await command.describeConfigs(registry, name, io)
+        else {
+          const changes = { added: add, deleted: remove }
+          await command.alterConfigs(registry, name ?? '', changes, io)
+        }
+        return 0
+      })
     }
     const isQuota = QUOTA_TYPES.includes(entity.type)
     const contact = {

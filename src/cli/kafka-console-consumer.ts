@@ -1,16 +1,9 @@
 /** `kafka-console-consumer`: prints the records of topics. */
 import { randomInt } from 'node:crypto'
-import { once } from 'node:events'
 import { Consumer, type ConsumerOptions } from '../client/consumer.ts'
-import type { ConsumerRecord } from '../client/records.ts'
 import { type Formatter, formatterOf } from './console/formatters.ts'
-import {
-  BOOTSTRAP_SERVER,
-  keyValues,
-  readPropertiesFile,
-  refuseZookeeper,
-  ZOOKEEPER,
-} from './kit/connection.ts'
+import { RecordPrinter } from './console/record-printer.ts'
+import { BOOTSTRAP_SERVER, keyValues, readPropertiesFile, ZOOKEEPER } from './kit/connection.ts'
 import { consumerOptionsOf } from './kit/consumer-options.ts'
 import { type ParsedOptions, UsageError } from './kit/options.ts'
 import { defineTool, ToolError, type ToolIo } from './kit/tool.ts'
@@ -62,9 +55,16 @@ const options = {
   'value-deserializer': { argument: 'class', help: 'Such as LongDeserializer.' },
   'skip-message-on-error': { help: 'Goes on when a record cannot be printed.' },
   'enable-systest-events': { help: 'Prints when the consumer starts and ends, as JSON.' },
-  blacklist: { argument: 'regex', help: 'Not taken here.', era: 'Use --include.' },
+  blacklist: {
+    argument: 'regex',
+    help: 'With --zookeeper: prints all topics whose whole name does not fit.',
+    era: 'Use --include.',
+  },
   'csv-reporter-enabled': { help: 'Without effect.', era: 'Without effect.' },
-  'delete-consumer-offsets': { help: 'Without effect.', era: 'Use kafka-consumer-groups.' },
+  'delete-consumer-offsets': {
+    help: 'With --zookeeper: forgets first what the group has read.',
+    era: 'Use kafka-consumer-groups.',
+  },
   'metrics-dir': { argument: 'dir', help: 'Without effect.', era: 'Without effect.' },
 } as const
 
@@ -112,7 +112,8 @@ function offsetOf(text: string | undefined, fromBeginning: boolean): Source['off
   throw new UsageError(`--offset is a number, earliest or latest, not ${JSON.stringify(text)}`)
 }
 
-async function consumerOptions(given: Options): Promise<ConsumerOptions> {
+/** The properties of the consumer, and the group if one is named. */
+async function consumerProperties(given: Options) {
   const file = given.value('consumer.config') ?? given.value('consumer-config')
   const properties = file === undefined ? new Map<string, string>() : await readPropertiesFile(file)
   const single = keyValues(given.values('consumer-property'), 'consumer-property')
@@ -122,8 +123,13 @@ async function consumerOptions(given: Options): Promise<ConsumerOptions> {
   if (group !== undefined && known !== undefined && group !== known) {
     throw new UsageError(`--group is ${group}, but the properties say group.id=${known}`)
   }
-  const isOwnGroup = group === undefined && known === undefined
-  properties.set('group.id', group ?? known ?? `console-consumer-${randomInt(100_000)}`)
+  return { properties, group: group ?? known ?? null }
+}
+
+async function consumerOptions(given: Options): Promise<ConsumerOptions> {
+  const { properties, group } = await consumerProperties(given)
+  const isOwnGroup = group === null
+  properties.set('group.id', group ?? `console-consumer-${randomInt(100_000)}`)
   // Nobody will ask for the offsets of a group that only this process knows.
   if (isOwnGroup && !properties.has('enable.auto.commit')) {
     properties.set('enable.auto.commit', 'false')
@@ -170,43 +176,14 @@ export function keyValuesWithBlanks(texts: readonly string[]): Map<string, strin
   return pairs
 }
 
-class Printer {
-  printed = 0
-  readonly #io: ToolIo
-  readonly #format: Formatter
-  readonly #skipErrors: boolean
-
-  constructor(io: ToolIo, format: Formatter, skipErrors: boolean) {
-    this.#io = io
-    this.#format = format
-    this.#skipErrors = skipErrors
-  }
-
-  async print(records: readonly ConsumerRecord[]): Promise<void> {
-    const parts: Buffer[] = []
-    for (const record of records) {
-      try {
-        const text = this.#format(record)
-        parts.push(typeof text === 'string' ? Buffer.from(text) : text)
-      } catch (error) {
-        if (!this.#skipErrors) throw error
-        this.#io.warn(`offset ${record.offset} is left out: ${(error as Error).message}`)
-      }
-      this.printed += 1
-    }
-    const bytes = Buffer.concat(parts)
-    if (bytes.length > 0 && !this.#io.stdout.write(bytes)) await once(this.#io.stdout, 'drain')
-  }
-}
-
 async function run(given: Options, io: ToolIo): Promise<number> {
-  if (given.has('zookeeper')) refuseZookeeper('kafka-console-consumer')
-  if (given.has('blacklist')) throw new UsageError('--blacklist is not taken; use --include')
+  if (given.has('zookeeper')) return await runThroughZooKeeper(given, io)
+  if (given.has('blacklist')) throw new UsageError('--blacklist wants --zookeeper; use --include')
   const source = sourceOf(given)
   const most = given.integer('max-messages', { min: -1 }) ?? -1
   const timeoutMs = given.integer('timeout-ms', { min: -1 }) ?? -1
   const settings = await consumerOptions(given)
-  const printer = new Printer(io, await formatter(given), given.has('skip-message-on-error'))
+  const printer = new RecordPrinter(io, await formatter(given), given.has('skip-message-on-error'))
   // Says in one line when nobody is there, instead of waiting for ever.
   await (
     await openCluster({
@@ -233,6 +210,33 @@ async function run(given: Options, io: ToolIo): Promise<number> {
   }
 }
 
+const NOT_WITH_ZOOKEEPER = [
+  ...(['bootstrap-server', 'partition', 'offset', 'isolation-level'] as const),
+  'enable-systest-events',
+] as const
+
+async function runThroughZooKeeper(given: Options, io: ToolIo): Promise<number> {
+  given.excludes('zookeeper', ...NOT_WITH_ZOOKEEPER)
+  const kind = given.exactlyOne('topic', 'include', 'whitelist', 'blacklist')
+  const text = given.required(kind)
+  const { properties, group } = await consumerProperties(given)
+  const printer = new RecordPrinter(io, await formatter(given), given.has('skip-message-on-error'))
+  const { consumeThroughZooKeeper } = await import('./zookeeper/console-source.ts')
+  const source = {
+    connect: given.required('zookeeper'),
+    subscription:
+      kind === 'topic'
+        ? ({ kind: 'static', topics: [text] } as const)
+        : ({ kind: kind === 'blacklist' ? 'black_list' : 'white_list', pattern: text } as const),
+    ...{ properties, group },
+    fromBeginning: given.has('from-beginning'),
+    deletesOffsets: given.has('delete-consumer-offsets'),
+    most: given.integer('max-messages', { min: -1 }) ?? -1,
+    timeoutMs: given.integer('timeout-ms', { min: -1 }) ?? -1,
+  }
+  return await consumeThroughZooKeeper(source, printer, io)
+}
+
 function subscribe(consumer: Consumer, source: Source): void {
   const { topic, pattern, partition, offset } = source
   if (pattern !== null) consumer.subscribe(pattern)
@@ -242,7 +246,7 @@ function subscribe(consumer: Consumer, source: Source): void {
 
 async function consume(
   consumer: Consumer,
-  printer: Printer,
+  printer: RecordPrinter,
   limits: { readonly most: number; readonly timeoutMs: number; readonly io: ToolIo },
 ): Promise<number> {
   const { most, timeoutMs, io } = limits
@@ -282,6 +286,8 @@ export const kafkaConsoleConsumer = defineTool({
   wantsArguments: true,
   notes: [
     'Differs from Apache: --timeout-ms exits with 1, as every failure does.',
+    'With --zookeeper it reads as Kafka 0.8 did: the group shares partitions and keeps offsets in',
+    'ZooKeeper, and --consumer.config takes the properties of that time.',
     'Example: kafka-console-consumer --bootstrap-server localhost:9092 --topic orders',
     '         --from-beginning --property print.key=true',
   ],

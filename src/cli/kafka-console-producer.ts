@@ -14,7 +14,10 @@ const TOLD_MAX = 10
 
 const options = {
   'bootstrap-server': BOOTSTRAP_SERVER,
-  'broker-list': { argument: 'host:port,...', help: 'The older name of --bootstrap-server.' },
+  'broker-list': {
+    argument: 'host:port,...',
+    help: 'The older name of --bootstrap-server; records without a key then go round all partitions.',
+  },
   topic: { argument: 'topic', help: 'The topic to send to.', required: true },
   'producer-property': {
     argument: 'key=value',
@@ -68,6 +71,8 @@ async function producerOptions(given: Options): Promise<ProducerOptions> {
   const servers = given.value('bootstrap-server') ?? given.value('broker-list')
   const chosen: Mutable<ProducerOptions> = {
     lingerMs: DEFAULT_LINGER_MS,
+    // As producers of the 0.8 era share out records without a key.
+    ...(given.has('broker-list') && { partitioner: 'round-robin' }),
     ...producerOptionsOf(properties, servers),
     clientId: properties.get('client.id') ?? 'console-producer',
   }

@@ -8,7 +8,7 @@ import type {
   TopicDescription,
 } from '../client/admin.ts'
 import { systemRandom } from '../util/random.ts'
-import { BOOTSTRAP_SERVER, COMMAND_CONFIG } from './kit/connection.ts'
+import { BOOTSTRAP_SERVER, COMMAND_CONFIG, ZOOKEEPER } from './kit/connection.ts'
 import { objectsOf, readJsonFile, stringField } from './kit/json-file.ts'
 import { type ParsedOptions, UsageError } from './kit/options.ts'
 import { defineTool, ToolError, type ToolIo } from './kit/tool.ts'
@@ -29,8 +29,9 @@ const POLL_MS = 100
 const REPLICA_NOT_AVAILABLE = 9
 
 const options = {
-  'bootstrap-server': { ...BOOTSTRAP_SERVER, required: true },
+  'bootstrap-server': BOOTSTRAP_SERVER,
   'command-config': COMMAND_CONFIG,
+  zookeeper: ZOOKEEPER,
   generate: { help: 'Proposes where the partitions of topics could be, and does nothing.' },
   execute: { help: 'Starts the moves of a plan.' },
   verify: { help: 'Says how far a plan is; once it is done, takes its throttles away.' },
@@ -74,6 +75,11 @@ const PERMITTED: Readonly<Record<Action, readonly (keyof typeof options)[]>> = {
   list: [],
 }
 
+const NOT_WITH_ZOOKEEPER = [
+  ...(['additional', 'throttle', 'timeout', 'preserve-throttles'] as const),
+  'replica-alter-log-dirs-throttle',
+] as const
+
 function checkOptions(given: Options): Action {
   const action = given.exactlyOne('generate', 'execute', 'verify', 'cancel', 'list')
   const other = Object.values(PERMITTED).flat()
@@ -86,6 +92,10 @@ function checkOptions(given: Options): Action {
     given.required('topics-to-move-json-file')
     given.required('broker-list')
   } else if (action !== 'list') given.required('reassignment-json-file')
+  if (given.has('zookeeper')) {
+    given.excludes('zookeeper', 'bootstrap-server', 'command-config', 'cancel', 'list')
+    given.excludes('zookeeper', ...NOT_WITH_ZOOKEEPER)
+  } else given.required('bootstrap-server')
   return action
 }
 
@@ -133,15 +143,18 @@ async function placedBrokers(
   return wanted.map(({ brokerId, rack }) => ({ brokerId, rack: rackAware ? rack : null }))
 }
 
-async function generate(admin: Admin, given: Options, io: ToolIo): Promise<void> {
+function topicsToMove(given: Options): string[] {
   const path = given.required('topics-to-move-json-file')
   const names = objectsOf(readJsonFile(path), 'topics', path).map((item) =>
     stringField(item, 'topic', path),
   )
   const twice = names.find((name, at) => names.indexOf(name) !== at)
-  if (twice !== undefined) {
-    throw new ToolError(`List of topics to reassign contains duplicate entries: ${twice}`)
-  }
+  if (twice === undefined) return names
+  throw new ToolError(`List of topics to reassign contains duplicate entries: ${twice}`)
+}
+
+async function generate(admin: Admin, given: Options, io: ToolIo): Promise<void> {
+  const names = topicsToMove(given)
   const ids = brokerList(given.required('broker-list'))
   const topics = await topicsNamed(admin, names)
   const brokers = await placedBrokers(admin, ids, !given.has('disable-rack-aware'))
@@ -403,6 +416,30 @@ async function list(admin: Admin, io: ToolIo): Promise<void> {
   else io.print(['Current partition reassignments:', ...ongoing.map(ongoingLine)].join('\n'))
 }
 
+/** Asks the controller as the tool of Kafka 0.8 did. */
+async function throughZooKeeper(action: Action, given: Options, io: ToolIo): Promise<number> {
+  const { withRegistry } = await import('./kit/with-registry.ts')
+  const command = await import('./zookeeper/reassign-command.ts')
+  const plan = action === 'generate' ? [] : readPlan(given.required('reassignment-json-file'))
+  if (logDirMoves(plan).length > 0) {
+    throw new ToolError(
+      'log directories can be chosen through a broker only',
+      'use --bootstrap-server',
+    )
+  }
+  return await withRegistry({ connect: given.required('zookeeper') }, io, async (registry) => {
+    if (action === 'execute') await command.execute(registry, plan, io)
+    if (action === 'verify') return await command.verify(registry, plan, io)
+    if (action === 'generate') {
+      const topics = topicsToMove(given)
+      const brokerIds = brokerList(given.required('broker-list'))
+      const usesRacks = !given.has('disable-rack-aware')
+      await command.generate(registry, { topics, brokerIds, usesRacks }, io)
+    }
+    return 0
+  })
+}
+
 export const kafkaReassignPartitions = defineTool({
   name: 'kafka-reassign-partitions',
   summary: 'Moves partitions between brokers and log directories.',
@@ -414,9 +451,11 @@ export const kafkaReassignPartitions = defineTool({
     '  {"version": 1, "partitions": [{"topic": "foo", "partition": 1, "replicas": [1, 2, 3],',
     '    "log_dirs": ["any", "any", "/data/2"]}]}',
     '--output json is for --generate and --list.',
+    'With --zookeeper it asks and prints as Kafka 0.8.2 did: --generate, --execute, --verify.',
   ],
   async run(given, io) {
     const action = checkOptions(given)
+    if (given.has('zookeeper')) return await throughZooKeeper(action, given, io)
     const contact = {
       bootstrapServers: given.required('bootstrap-server'),
       configFile: given.value('command-config'),

@@ -1,15 +1,15 @@
 /** `kafka-server-stop`: asks brokers of this machine and user to stop. */
-import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
-import { setTimeout as wait } from 'node:timers/promises'
-import { defineTool, ToolError, type ToolIo } from './kit/tool.ts'
+import { isGone, runningPrograms, stopProcesses } from './kit/processes.ts'
+import { defineTool, ToolError } from './kit/tool.ts'
 
-const POLL_MS = 50
 const PROGRAMS = new Set(['shardlog-server', 'kafka-server-start', 'kafka-server-start.sh'])
 
 interface BrokerProcess {
   readonly pid: number
-  readonly command: string
+  /** Its command line after `node`. */
+  readonly name: string
 }
 
 /** Whether a command line is that of a broker: node, then one of our programs. */
@@ -25,27 +25,10 @@ export function isBrokerCommand(words: readonly string[]): boolean {
   return PROGRAMS.has(name) && !words.includes('-daemon') && !words.includes('--daemon')
 }
 
-/** Running brokers of this user, from /proc; those that end meanwhile are left out. */
 function brokers(): BrokerProcess[] {
-  const user = process.getuid?.()
-  const found: BrokerProcess[] = []
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name) || Number(name) === process.pid) continue
-    try {
-      if (statSync(`/proc/${name}`).uid !== user) continue
-      const words = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').slice(0, -1)
-      if (isBrokerCommand(words))
-        found.push({ pid: Number(name), command: words.slice(1).join(' ') })
-    } catch (error) {
-      if (!isGone(error)) throw error
-    }
-  }
-  return found.sort((a, b) => a.pid - b.pid)
-}
-
-function isGone(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException
-  return code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES' || code === 'EPERM'
+  return runningPrograms()
+    .filter(({ words }) => isBrokerCommand(words))
+    .map(({ pid, words }) => ({ pid, name: words.slice(1).join(' ') }))
 }
 
 /** Whether a process has the lock of a data directory open. */
@@ -63,28 +46,6 @@ function holds({ pid }: BrokerProcess, dataDirectory: string): boolean {
   } catch (error) {
     if (isGone(error)) return false
     throw error
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    // A child that nobody has waited for yet has ended all the same.
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  } catch (error) {
-    if (isGone(error)) return false
-    throw error
-  }
-}
-
-async function stop(found: readonly BrokerProcess[], waits: boolean, io: ToolIo): Promise<void> {
-  for (const { pid, command } of found) {
-    process.kill(pid, 'SIGTERM')
-    io.print(`stopping process ${pid}: ${command}`)
-  }
-  while (waits && found.some(({ pid }) => isRunning(pid))) {
-    if (io.signal.aborted) throw new ToolError('interrupted before the brokers had ended')
-    await wait(POLL_MS)
   }
 }
 
@@ -115,7 +76,7 @@ export const kafkaServerStop = defineTool({
       .filter((one) => directory === undefined || holds(one, directory))
       .filter((one) => id === undefined || brokerIdOf(one) === id)
     if (found.length === 0) throw new ToolError('No kafka server to stop')
-    await stop(found, given.has('wait'), io)
+    await stopProcesses(found, given.has('wait'), io)
     return 0
   },
 })

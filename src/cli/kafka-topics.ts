@@ -9,7 +9,7 @@ import {
   type TopicDescription,
 } from '../client/admin.ts'
 import { KafkaError, UnsupportedVersionError } from '../client/errors.ts'
-import { BOOTSTRAP_SERVER, COMMAND_CONFIG, refuseZookeeper, ZOOKEEPER } from './kit/connection.ts'
+import { BOOTSTRAP_SERVER, COMMAND_CONFIG, ZOOKEEPER } from './kit/connection.ts'
 import { nearestName } from './kit/nearest-name.ts'
 import { type ParsedOptions, UsageError } from './kit/options.ts'
 import { defineTool, ToolError, type ToolIo } from './kit/tool.ts'
@@ -50,12 +50,12 @@ const options = {
   },
   config: {
     argument: 'key=value',
-    help: 'With --create: a config of the topic.',
+    help: 'With --create, and with --alter --zookeeper: a config of the topic.',
     repeatable: true,
   },
   'delete-config': {
     argument: 'key',
-    help: 'Not taken here: kafka-configs --alter --delete-config does it.',
+    help: 'With --alter --zookeeper; else kafka-configs --alter --delete-config does it.',
     repeatable: true,
   },
   'if-exists': { help: 'With --alter, --delete, --describe: no error if there is no such topic.' },
@@ -86,20 +86,32 @@ const REPORTS = [
   'at-min-isr-partitions',
 ] as const
 
-function checkOptions(given: Options): 'create' | 'list' | 'describe' | 'alter' | 'delete' {
+type Action = 'create' | 'list' | 'describe' | 'alter' | 'delete'
+
+/** What the 0.8 tool had no word for. */
+const NOT_WITH_ZOOKEEPER = [
+  ...(['bootstrap-server', 'command-config', 'topic-id', 'exclude-internal'] as const),
+  ...(['under-min-isr-partitions', 'at-min-isr-partitions'] as const),
+  'partition-size-limit-per-response',
+] as const
+
+function checkOptions(given: Options): Action {
   const action = given.exactlyOne('create', 'list', 'describe', 'alter', 'delete')
+  const changesConfigs = given.has('delete-config') || (action === 'alter' && given.has('config'))
+  if (given.has('zookeeper')) given.excludes('zookeeper', ...NOT_WITH_ZOOKEEPER)
   const only = (name: keyof typeof options, ...actions: readonly string[]): void => {
     if (given.has(name) && !actions.includes(action)) {
       throw new UsageError(`--${name} cannot be used with --${action}`)
     }
   }
-  if (given.has('delete-config') || (action === 'alter' && given.has('config'))) {
+  if (changesConfigs && !given.has('zookeeper')) {
     throw new UsageError(
       'configs of a topic are not changed here',
       'use kafka-configs --alter --entity-type topics --entity-name TOPIC --add-config key=value',
     )
   }
-  only('config', 'create')
+  only('config', 'create', 'alter')
+  only('delete-config', 'alter')
   only('partitions', 'create', 'alter')
   only('replication-factor', 'create')
   only('replica-assignment', 'create', 'alter')
@@ -116,7 +128,7 @@ function checkOptions(given: Options): 'create' | 'list' | 'describe' | 'alter' 
     given.excludes('replica-assignment', 'partitions', 'replication-factor')
   }
   if (action !== 'list' && action !== 'describe') given.required('topic')
-  if (action === 'alter') given.required('partitions')
+  if (action === 'alter' && !changesConfigs) given.required('partitions')
   if (action === 'describe' && given.has('if-exists') && !given.has('topic-id')) {
     given.required('topic')
   }
@@ -401,6 +413,53 @@ function isOwnConfig(source: ConfigEntry['source']): boolean {
   return source !== 'DEFAULT_CONFIG'
 }
 
+/** The same as Kafka 0.8.2 did it, without a broker. */
+async function throughZooKeeper(action: Action, given: Options, io: ToolIo): Promise<number> {
+  const { withRegistry } = await import('./kit/with-registry.ts')
+  const command = await import('./zookeeper/topic-command.ts')
+  const ifExists = given.has('if-exists')
+  const topic = given.value('topic')
+  const text = given.value('replica-assignment')
+  const assignment = text === undefined ? undefined : parseReplicaAssignment(text)
+  const partitions = given.integer('partitions', { min: 1, max: INT32_MAX })
+  const replicationFactor = given.integer('replication-factor', { min: 1, max: INT16_MAX })
+  if (action === 'create' && assignment === undefined) {
+    given.required('partitions')
+    given.required('replication-factor')
+  }
+  const configs = new Map(Object.entries(parseConfigs(given.values('config'))))
+  await withRegistry({ connect: given.required('zookeeper') }, io, async (registry) => {
+    switch (action) {
+      case 'create': {
+        const counts = { partitions: partitions ?? 1, replicationFactor: replicationFactor ?? 1 }
+        const layout = assignment ?? counts
+        const request = {
+          name: topic ?? '',
+          configs,
+          layout,
+          ifNotExists: given.has('if-not-exists'),
+        }
+        return await command.create(registry, request, io)
+      }
+      case 'list':
+        return await command.list(registry, topic, io)
+      case 'alter': {
+        const deleted = given.values('delete-config')
+        const changes = { added: configs, deleted, partitions, assignment }
+        return await command.alter(registry, { topic: topic ?? '', ifExists }, changes, io)
+      }
+      case 'delete':
+        return await command.remove(registry, { topic: topic ?? '', ifExists }, io)
+      case 'describe': {
+        const report = given.atMostOne('under-replicated-partitions', 'unavailable-partitions')
+        const withOverridesOnly = given.has('topics-with-overrides')
+        return await command.describe(registry, { topic, ifExists, report, withOverridesOnly }, io)
+      }
+    }
+  })
+  return 0
+}
+
 export const kafkaTopics = defineTool({
   name: 'kafka-topics',
   summary: 'Creates, lists, describes, changes and deletes topics.',
@@ -410,10 +469,19 @@ export const kafkaTopics = defineTool({
   notes: [
     'Exactly one of --create, --list, --describe, --alter, --delete.',
     'Configs of an existing topic are changed with kafka-configs.',
+    'With --zookeeper the results are printed as Kafka 0.8.2 prints them.',
   ],
   async run(given, io) {
     const action = checkOptions(given)
-    if (given.has('zookeeper')) refuseZookeeper('kafka-topics')
+    const asOf = (error: unknown): unknown => {
+      if (error instanceof UsageError) return error
+      return new ToolError(`Error while executing topic command : ${(error as Error).message}`)
+    }
+    if (given.has('zookeeper')) {
+      return await throughZooKeeper(action, given, io).catch((error: unknown) => {
+        throw asOf(error)
+      })
+    }
     const contact = {
       bootstrapServers: given.required('bootstrap-server'),
       configFile: given.value('command-config'),
@@ -427,8 +495,7 @@ export const kafkaTopics = defineTool({
         else await describe(admin, given, io)
         return 0
       } catch (error) {
-        if (error instanceof UsageError) throw error
-        throw new ToolError(`Error while executing topic command : ${(error as Error).message}`)
+        throw asOf(error)
       }
     })
   },

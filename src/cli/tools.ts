@@ -171,6 +171,15 @@ export const TOOLS: readonly ToolEntry[] = [
     ['kafka.admin.CreateTopicCommand'],
   ),
   entry(
+    'kafka-preferred-replica-election',
+    'preferred-replica-election',
+    '0.8',
+    'Has the preferred replicas lead again, as Kafka 0.8 did.',
+    async () =>
+      (await import('./kafka-preferred-replica-election.ts')).kafkaPreferredReplicaElection,
+    ['kafka.admin.PreferredReplicaLeaderElectionCommand'],
+  ),
+  entry(
     'kafka-configs',
     'configs',
     'cluster',
@@ -203,6 +212,21 @@ export const TOOLS: readonly ToolEntry[] = [
     'cluster',
     'Stops brokers of this machine in order.',
     async () => (await import('./kafka-server-stop.ts')).kafkaServerStop,
+  ),
+  entry(
+    'zookeeper-server-start',
+    'zookeeper-start',
+    'cluster',
+    'Starts an Apache ZooKeeper server, in the background with -daemon.',
+    async () => (await import('./zookeeper-server-start.ts')).zookeeperServerStart,
+    ['org.apache.zookeeper.server.quorum.QuorumPeerMain'],
+  ),
+  entry(
+    'zookeeper-server-stop',
+    'zookeeper-stop',
+    'cluster',
+    'Stops the ZooKeeper servers of this machine.',
+    async () => (await import('./zookeeper-server-stop.ts')).zookeeperServerStop,
   ),
   entry(
     'kafka-run-class',

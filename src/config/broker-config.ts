@@ -771,6 +771,7 @@ export const brokerConfig = defineConfig({
     key: 'replica.selector.class',
     type: 'string',
     default: null,
+    check: oneOf('org.apache.kafka.common.replica.RackAwareReplicaSelector'),
     importance: 'medium',
     doc: 'Which replica a consumer reads from: org.apache.kafka.common.replica.RackAwareReplicaSelector is known; the leader if it is not given.',
   },

@@ -182,6 +182,14 @@ export function only(allowed: boolean): ConfigCheck {
   )
 }
 
+/** `*`, or a list of replicas. */
+export const throttledReplicas: ConfigCheck = check('* or partition:broker,…', (value) => {
+  const items = Array.isArray(value) ? value : [value]
+  const isEveryone = items.length === 1 && items[0] === '*'
+  if (isEveryone || items.every((item) => /^(\d+:\d+)?$/.test(String(item)))) return null
+  return 'it must be * or a list of replicas in the format partition:broker,partition:broker,…'
+})
+
 /** One of some words; of a list, every item. */
 export function oneOf(...allowed: readonly string[]): ConfigCheck {
   return check(allowed.join(', '), (value) => {

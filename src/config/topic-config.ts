@@ -1,5 +1,13 @@
 /** The configuration of a topic (Apache Kafka's topic configs, 3.9). */
-import { atLeast, between, type ConfigOf, defineConfig, either, oneOf } from './define-config.ts'
+import {
+  atLeast,
+  between,
+  type ConfigOf,
+  defineConfig,
+  either,
+  oneOf,
+  throttledReplicas,
+} from './define-config.ts'
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER
 
@@ -94,16 +102,16 @@ export const topicConfig = defineConfig({
     type: 'list',
     default: [],
     importance: 'medium',
-    doc: 'Replicas whose incoming replication is throttled.',
-    inert: true,
+    check: throttledReplicas,
+    doc: 'Replicas whose incoming replication is throttled: *, or partition:broker,….',
   },
   leaderReplicationThrottledReplicas: {
     key: 'leader.replication.throttled.replicas',
     type: 'list',
     default: [],
     importance: 'medium',
-    doc: 'Replicas whose outgoing replication is throttled.',
-    inert: true,
+    check: throttledReplicas,
+    doc: 'Replicas whose outgoing replication is throttled: *, or partition:broker,….',
   },
   indexIntervalBytes: {
     key: 'index.interval.bytes',

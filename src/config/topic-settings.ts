@@ -1,5 +1,6 @@
 /** A topic's effective configuration: its overrides over the broker's values over the defaults. */
 import { brokerConfig } from './broker-config.ts'
+import { brokerQuotas } from './broker-quotas.ts'
 import {
   ConfigError,
   type ConfigKey,
@@ -23,7 +24,7 @@ const topicRows = new Map<string, ConfigKey>(
   Object.values(topicConfig).map((row) => [row.key, row]),
 )
 const brokerRows = new Map<string, ConfigKey>(
-  Object.values(brokerConfig).map((row) => [row.key, row]),
+  [...Object.values(brokerConfig), ...brokerQuotas].map((row) => [row.key, row]),
 )
 
 /** The broker's own texts by layer, the strongest first. */
@@ -133,7 +134,8 @@ export function describeBrokerConfig(
   broker: BrokerTexts,
   keys: readonly string[] | null,
 ): DescribedConfig[] {
-  return Object.values(brokerConfig as Readonly<Record<string, ConfigKey>>)
+  const set = brokerQuotas.filter((row) => broker.dynamic.has(row.key))
+  return [...Object.values(brokerConfig as Readonly<Record<string, ConfigKey>>), ...set]
     .filter((row) => keys === null || keys.length === 0 || keys.includes(row.key))
     .map((row) => {
       const layers = brokerLayers(row.key, broker, 1)

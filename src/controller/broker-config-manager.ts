@@ -43,6 +43,19 @@ export class BrokerConfigManager {
     this.#texts.dynamic = await this.#read(String(this.brokerId))
   }
 
+  /** Reads anew what somebody has announced to be changed, and tells the listeners. */
+  reload(): Promise<void> {
+    return this.#serial.run(async () => {
+      try {
+        await this.load()
+      } catch (error) {
+        this.#logger.error({ err: error }, 'the changed configs of brokers cannot be read')
+        return
+      }
+      for (const listener of this.#listeners) await listener()
+    })
+  }
+
   /** Calls `listener` after each change and waits for it before the change is answered. */
   onChange(listener: () => Promise<void> | void): void {
     this.#listeners.add(listener)
@@ -89,7 +102,9 @@ export class BrokerConfigManager {
   async #write(scope: 'broker' | 'cluster', values: ReadonlyMap<string, string>): Promise<void> {
     const name = scope === 'broker' ? String(this.brokerId) : null
     try {
-      await this.#registry.writeConfig({ type: 'brokers', name }, values, ANY_VERSION)
+      const entity = { type: 'brokers', name } as const
+      await this.#registry.writeConfig(entity, values, ANY_VERSION)
+      await this.#registry.announceConfigChange(entity)
     } catch (error) {
       this.#logger.error({ err: error }, 'a broker config could not be stored')
       const what = error instanceof Error ? error.message : String(error)

@@ -3,7 +3,7 @@
  * checkpoints, and which partitions have a folder. Main thread; the logs themselves belong to the
  * shards.
  */
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { getProperties } from 'properties-file'
 import { addon } from '../native/addon.ts'
@@ -12,11 +12,26 @@ import {
   type PartitionOffset,
   readCheckpoint,
   replaceFile,
+  syncDirectory,
   writeCheckpoint,
 } from './checkpoint-file.ts'
 
 const EAGAIN = 11
+/** So that a file name of 255 bytes holds the rest. */
+const NAME_CHARACTERS_KEPT = 200
 const CLEANER_OFFSETS = 'cleaner-offset-checkpoint'
+
+const BOOT_ID_PATH = '/proc/sys/kernel/random/boot_id'
+
+/** The text of a file; null when there is none. */
+async function readIfThere(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
+}
 
 export interface PartitionFolder {
   readonly topic: string
@@ -36,6 +51,8 @@ export interface Checkpoints {
 export class DataDirectory {
   readonly path: string
   #lock: number
+  #isNew = false
+  #mayHaveLostTail = false
 
   private constructor(path: string, lock: number) {
     this.path = path
@@ -54,7 +71,9 @@ export class DataDirectory {
       throw new Error(`the data directory ${path} is in use by another broker (its .lock is held)`)
     }
     if (lock < 0) throw new Error(`cannot lock the data directory ${path}: ${errnoName(lock)}`)
-    return new DataDirectory(path, lock)
+    const directory = new DataDirectory(path, lock)
+    directory.#isNew = (await readIfThere(directory.#metaPath)) === null
+    return directory
   }
 
   close(): void {
@@ -68,16 +87,9 @@ export class DataDirectory {
 
   /** The broker id and cluster id that the directory belongs to. */
   async readMeta(): Promise<{ brokerId: number | null; clusterId: string | null }> {
-    const path = join(this.path, 'meta.properties')
-    let text: string
-    try {
-      text = await readFile(path, 'utf8')
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-        return { brokerId: null, clusterId: null }
-      }
-      throw error
-    }
+    const path = this.#metaPath
+    const text = await readIfThere(path)
+    if (text === null) return { brokerId: null, clusterId: null }
     const properties = getProperties(text)
     const version = properties['version']
     if (version !== '0' && version !== '1') {
@@ -93,22 +105,64 @@ export class DataDirectory {
 
   async writeMeta(brokerId: number, clusterId: string): Promise<void> {
     await replaceFile(
-      join(this.path, 'meta.properties'),
+      this.#metaPath,
       `#\nbroker.id=${brokerId}\nversion=0\ncluster.id=${clusterId}\n`,
     )
+  }
+
+  /**
+   * Whether what the last broker here wrote may be gone in part: the machine went down under it, and
+   * with it what was not synced. A broker that is merely killed loses nothing. Known after
+   * `takeCleanShutdownMark`.
+   */
+  get mayHaveLostTail(): boolean {
+    return this.#mayHaveLostTail
   }
 
   /** Whether the last broker here stopped in order; the mark is gone afterwards. */
   async takeCleanShutdownMark(): Promise<boolean> {
     const path = join(this.path, '.kafka_cleanshutdown')
-    try {
-      await readFile(path)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
-      throw error
+    const isClean = (await readIfThere(path)) !== null
+    await this.#noteBoot(isClean)
+    if (isClean) await rm(path)
+    return isClean
+  }
+
+  async #noteBoot(isClean: boolean): Promise<void> {
+    const path = join(this.path, '.boot-id')
+    // Until what was lost has been settled it may be missed by whoever elects this broker, however
+    // often it was started meanwhile.
+    this.#mayHaveLostTail = (await readIfThere(this.#lostTailPath)) !== null
+    const noted = (await readIfThere(path))?.trim()
+    // Of a system that does not tell, every boot may be another one.
+    const current = (await readIfThere(BOOT_ID_PATH))?.trim() ?? ''
+    const isSameBoot = current !== '' && noted === current
+    if (isSameBoot) return
+    // The first broker here has nothing to lose.
+    const isNew = this.#isNew && noted === undefined
+    if (!isClean && !isNew && !this.#mayHaveLostTail) {
+      await replaceFile(
+        this.#lostTailPath,
+        `${current}
+`,
+      )
+      this.#mayHaveLostTail = true
     }
-    await rm(path)
-    return true
+    await replaceFile(path, `${current}\n`)
+  }
+
+  /** Everything was handed over to other brokers: nobody counts on what these logs may lack. */
+  async settleLostTail(): Promise<void> {
+    if (this.#mayHaveLostTail) await rm(this.#lostTailPath, { force: true })
+    this.#mayHaveLostTail = false
+  }
+
+  get #lostTailPath(): string {
+    return join(this.path, '.lost-tail')
+  }
+
+  get #metaPath(): string {
+    return join(this.path, 'meta.properties')
   }
 
   async writeCleanShutdownMark(): Promise<void> {
@@ -168,33 +222,47 @@ export class DataDirectory {
   }
 
   async #topicIdIn(folder: string): Promise<string | null> {
-    try {
-      const text = await readFile(join(this.path, folder, 'partition.metadata'), 'utf8')
-      return /^topic_id: (\S+)$/m.exec(text)?.[1] ?? null
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-      throw error
-    }
+    const text = await readIfThere(join(this.path, folder, 'partition.metadata'))
+    return /^topic_id: (\S+)$/m.exec(text ?? '')?.[1] ?? null
   }
 
   async #leaderEpochIn(folder: string): Promise<number | null> {
-    try {
-      const text = await readFile(join(this.path, folder, 'leader-epoch-checkpoint'), 'utf8')
-      const last = text.trimEnd().split('\n').slice(2).at(-1)
-      const epoch = /^(\d+) \d+$/.exec(last ?? '')?.[1]
-      return epoch === undefined ? null : Number(epoch)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-      throw error
-    }
+    const text = await readIfThere(join(this.path, folder, 'leader-epoch-checkpoint'))
+    const last = text?.trimEnd().split('\n').slice(2).at(-1)
+    const epoch = /^(\d+) \d+$/.exec(last ?? '')?.[1]
+    return epoch === undefined ? null : Number(epoch)
   }
 
+  /** Of a folder that is new: nothing is lost with the file but what the controller will tell. */
   async writePartitionMetadata(topic: string, partition: number, topicId: string): Promise<void> {
     const path = join(this.folderOf(topic, partition), 'partition.metadata')
-    await replaceFile(path, `version: 0\ntopic_id: ${topicId}\n`)
+    await writeFile(path, `version: 0\ntopic_id: ${topicId}\n`)
   }
 
-  async removePartition(topic: string, partition: number): Promise<void> {
-    await rm(this.folderOf(topic, partition), { recursive: true, force: true })
+  /**
+   * Takes the folders of partitions out of the way under a name that the next start removes;
+   * answers where they are now, for `removeFolders`.
+   */
+  async discardPartitions(
+    partitions: readonly { readonly topic: string; readonly partition: number }[],
+  ): Promise<string[]> {
+    const discarded: string[] = []
+    for (const { topic, partition } of partitions) {
+      const suffix = process.hrtime.bigint().toString(16)
+      const name = topic.slice(0, NAME_CHARACTERS_KEPT)
+      const path = join(this.path, `${name}-${partition}.${suffix}-delete`)
+      try {
+        await rename(this.folderOf(topic, partition), path)
+        discarded.push(path)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      }
+    }
+    await syncDirectory(this.path)
+    return discarded
+  }
+
+  async removeFolders(paths: readonly string[]): Promise<void> {
+    for (const path of paths) await rm(path, { recursive: true, force: true })
   }
 }

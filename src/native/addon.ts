@@ -218,9 +218,10 @@ export interface Addon {
   deleteRecords(log: number, offset: number): number
   /**
    * Cuts a log that does not lead, or empties it to begin at the offset. 0 or an errno: 1 (EPERM)
-   * for one that leads, 16 (EBUSY) while the slow lane holds it.
+   * for one that leads, 116 (ESTALE) for one that does not follow that epoch (-1: any), 16 (EBUSY)
+   * while the slow lane holds it.
    */
-  truncateLog(log: number, offset: number, fully: boolean): number
+  truncateLog(log: number, offset: number, fully: boolean, leaderEpoch: number): number
   logRecoveryPoint(log: number): number
   /** [errno, found, offset, timestamp, leader epoch, the compressed batch to look into or null] */
   offsetForTimestamp(
@@ -228,7 +229,7 @@ export interface Addon {
     timestamp: number,
     limitOffset: number,
   ): [number, boolean, number, number, number, Buffer | null]
-  /** [epoch, end offset] */
+  /** [epoch, end offset], as OffsetForLeaderEpoch answers. Any thread. */
   epochEndOffset(log: number, epoch: number): [number, number]
   epochOfOffset(log: number, offset: number): number
   flushLog(log: number, done: (errno: number) => void): boolean

@@ -67,6 +67,8 @@ export interface BrokerRegistration {
   readonly endpoints: readonly RegisteredEndpoint[]
   readonly rack: string | null
   readonly timestampMs: number
+  /** It stopped uncleanly, and what was not synced before may be gone from the ends of its logs. */
+  readonly hasLostTail?: boolean
 }
 
 /** A live broker. Its epoch grows with every registration of any broker. */
@@ -93,6 +95,16 @@ export interface PartitionState {
   readonly controllerEpoch: number
   /** The leader was elected from outside the ISR and has not settled what was lost. */
   readonly isRecovering?: boolean
+  /**
+   * Replicas that left the ISR while it was below min.insync.replicas: they have every record that
+   * was committed (KIP-966). Apache Kafka ignores it.
+   */
+  readonly eligibleLeaders?: readonly number[]
+  /**
+   * Of replicas in the ISR whose broker registered with a lost tail: the broker epoch in which they
+   * have been in the ISR since. Apache Kafka ignores it.
+   */
+  readonly rejoined?: ReadonlyMap<number, number>
 }
 
 export interface PartitionStateEntry extends Versioned<PartitionState> {

@@ -83,6 +83,7 @@ export function encodeBroker(broker: BrokerRegistration): string {
     port: plaintext?.port ?? -1,
     timestamp: String(broker.timestampMs),
     version: 5,
+    ...(broker.hasLostTail ? { unclean_shutdown: true } : {}),
   })
 }
 
@@ -119,6 +120,7 @@ export function decodeBroker(path: string, brokerId: number, data: string): Brok
     endpoints,
     rack: typeof rack === 'string' ? rack : null,
     timestampMs: asInteger(path, 'timestamp', node['timestamp'] ?? 0),
+    ...(node['unclean_shutdown'] === true ? { hasLostTail: true } : {}),
   }
 }
 
@@ -129,6 +131,11 @@ function replicaObject(
 }
 
 export function encodeTopic(topic: TopicRegistration): string {
+  const isMoving = topic.addingReplicas.size + topic.removingReplicas.size > 0
+  if (topic.topicId === null && !isMoving) {
+    // As tools wrote it before topics had ids; the controller adds what it misses.
+    return JSON.stringify({ version: 1, partitions: replicaObject(topic.partitions.entries()) })
+  }
   return JSON.stringify({
     removing_replicas: replicaObject(topic.removingReplicas),
     partitions: replicaObject(topic.partitions.entries()),
@@ -178,6 +185,8 @@ export function encodePartitionState(state: PartitionState): string {
     leader_epoch: state.leaderEpoch,
     isr: state.isr,
     ...(state.isRecovering ? { leader_recovery_state: 1 } : {}),
+    ...(state.eligibleLeaders?.length ? { elr: state.eligibleLeaders } : {}),
+    ...(state.rejoined?.size ? { rejoined: Object.fromEntries(state.rejoined) } : {}),
   })
 }
 
@@ -189,7 +198,20 @@ export function decodePartitionState(path: string, data: string): PartitionState
     isr: asIntegers(path, 'isr', node['isr']),
     controllerEpoch: asInteger(path, 'controller_epoch', node['controller_epoch']),
     ...(node['leader_recovery_state'] === 1 ? { isRecovering: true } : {}),
+    ...(node['elr'] === undefined ? {} : { eligibleLeaders: asIntegers(path, 'elr', node['elr']) }),
+    ...(node['rejoined'] === undefined ? {} : { rejoined: decodeRejoined(path, node['rejoined']) }),
   }
+}
+
+function decodeRejoined(path: string, value: unknown): Map<number, number> {
+  const epochs = new Map<number, number>()
+  for (const [brokerId, epoch] of Object.entries(asObject(path, 'rejoined', value))) {
+    epochs.set(
+      asInteger(path, 'a broker in rejoined', brokerId),
+      asInteger(path, 'rejoined', epoch),
+    )
+  }
+  return epochs
 }
 
 export function encodeConfig(values: ReadonlyMap<string, string>): string {

@@ -132,8 +132,16 @@ export class NodeRegistry implements ClusterRegistry {
     broker: BrokerRegistration,
   ): Promise<WriteResult & { brokerEpoch?: number }> {
     const path = brokerPath(broker.brokerId)
-    const result = await this.#store.create(path, encodeBroker(broker), { ephemeral: true })
-    if (!result.ok) return result
+    const data = encodeBroker(broker)
+    let result = await this.#store.create(path, data, { ephemeral: true })
+    if (!result.ok) {
+      const holder = await this.#store.get(path)
+      if (holder?.endsWith !== 'this-session') return result
+      // Made by an earlier attempt whose answer was lost. It would stay as long as this session.
+      await this.#store.delete(path, holder.version)
+      result = await this.#store.create(path, data, { ephemeral: true })
+      if (!result.ok) return result
+    }
     const node = await this.#store.get(path)
     return node === null
       ? { ok: false, reason: 'missing' }

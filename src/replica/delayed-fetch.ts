@@ -9,8 +9,20 @@ export interface WaitingFetch {
   /** Rows of the partitions it reads. */
   readonly rows: readonly number[]
   readonly maxWaitMs: number
-  /** Answers if there is enough now (or whatever there is, when `expired`); false to wait on. */
-  attempt(expired: boolean): boolean
+  /**
+   * Answers if there is enough now (or whatever there is, when `expired`); false to wait on. With a
+   * row, no other one has moved since the attempt before.
+   */
+  attempt(expired: boolean, row?: number): boolean
+}
+
+/** Who keeps account of waiting fetches by itself, and asks for wake-ups with `wakeAt`. */
+export interface RowFollower {
+  advanced(row: number): void
+  /** What the row's partition was is over. */
+  expired(row: number): void
+  /** The broker stops. */
+  stopped(): void
 }
 
 interface Parked {
@@ -22,6 +34,7 @@ interface Parked {
 export class FetchPurgatory {
   readonly #timers: TimerQueue
   readonly #byRow = new Map<number, Set<Parked>>()
+  #follower: RowFollower | null = null
   #size = 0
 
   constructor(timers: TimerQueue) {
@@ -30,6 +43,16 @@ export class FetchPurgatory {
 
   get size(): number {
     return this.#size
+  }
+
+  /** Has somebody told of every row that moves. */
+  follow(follower: RowFollower): void {
+    this.#follower = follower
+  }
+
+  /** Asks for word of the next move of a row; what is read behind this call is not missed. */
+  wakeAt(row: number): void {
+    published.wait(row)
   }
 
   /** Answers the fetch now if it can be, and parks it otherwise. Returns how to drop it. */
@@ -61,24 +84,26 @@ export class FetchPurgatory {
 
   /** A row moved. */
   advanced(row: number): void {
+    this.#follower?.advanced(row)
     const waiting = this.#byRow.get(row)
     if (waiting === undefined) return
     let left = false
     for (const parked of [...waiting]) {
       if (parked.done) continue
-      if (parked.fetch.attempt(false)) this.#remove(parked)
+      if (parked.fetch.attempt(false, row)) this.#remove(parked)
       else left = true
     }
     if (!left) return
     published.wait(row)
     // The row may have moved again before it was asked to tell.
     for (const parked of [...waiting]) {
-      if (!parked.done && parked.fetch.attempt(false)) this.#remove(parked)
+      if (!parked.done && parked.fetch.attempt(false, row)) this.#remove(parked)
     }
   }
 
   /** What these fetches read is not served any more: they answer with what there is. */
   expire(row: number): void {
+    this.#follower?.expired(row)
     for (const parked of [...(this.#byRow.get(row) ?? [])]) {
       if (parked.done) continue
       this.#remove(parked)
@@ -88,6 +113,7 @@ export class FetchPurgatory {
 
   /** Answers everything, because the broker stops. */
   expireAll(): void {
+    this.#follower?.stopped()
     for (const row of [...this.#byRow.keys()]) this.expire(row)
   }
 

@@ -16,7 +16,7 @@ export interface InternalLog {
   append(topic: string, partition: number, batch: Uint8Array): Promise<AppendResult>
   /**
    * Whole stored batches from the one that holds `offset` on, at most about `maxBytes` but at
-   * least one; empty at the end of what is committed.
+   * least one; empty at the end of the log. Of a log that is led, what is not committed yet will be.
    */
   read(topic: string, partition: number, offset: number, maxBytes: number): Promise<ReadBatches>
   /** First offset of the partition; -1 when its log is not open. */
@@ -55,7 +55,7 @@ export function createInternalLog(options: {
       return readBatches(partition.log, {
         offset,
         maxBytes,
-        limitOffset: partition.highWatermark,
+        limitOffset: partition.logEnd,
       })
     },
     logStart: (topic, number) => replicas.partition(topic, number)?.logStart ?? -1,

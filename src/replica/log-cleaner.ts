@@ -15,7 +15,7 @@ import type { Clock } from '../util/clock.ts'
 import { errnoName } from '../util/errno.ts'
 import type { Logger } from '../util/logger.ts'
 import { type CleanablePart, cleanablePart } from './cleaning-policy.ts'
-import { NO_LOG, type Partition } from './partition.ts'
+import { NO_LOG, type ShardLog } from './shard-log.ts'
 
 const NO_LIMIT = Number.MAX_SAFE_INTEGER
 const ESTALE = 116
@@ -41,7 +41,7 @@ export interface LogCleanerOptions {
   readonly directory: DataDirectory
   readonly clock: Clock
   readonly logger: Logger
-  readonly partitions: () => readonly Partition[]
+  readonly logs: () => readonly ShardLog[]
 }
 
 /** What came of cleaning one log. */
@@ -68,8 +68,8 @@ class UncleanableError extends Error {
 export class LogCleaner {
   readonly #options: LogCleanerOptions
   readonly #threads: CleanerThread[]
-  readonly #running = new Map<Partition, Cleaning>()
-  readonly #uncleanable = new WeakSet<Partition>()
+  readonly #running = new Map<ShardLog, Cleaning>()
+  readonly #uncleanable = new WeakSet<ShardLog>()
   #offsets: Promise<Map<string, number>> | null = null
   #writing: Promise<void> = Promise.resolve()
   #closing = false
@@ -110,7 +110,7 @@ export class LogCleaner {
    * Cleans a log now, as far as it may be cleaned, however clean it is; null when nothing of it may,
    * or when it could not be done, which the log tells. For tests and tools.
    */
-  async clean(partition: Partition): Promise<CleaningReport | null> {
+  async clean(partition: ShardLog): Promise<CleaningReport | null> {
     await this.stop([partition])
     const thread = this.#threads[0]
     if (thread === undefined || this.#closing) return null
@@ -119,22 +119,22 @@ export class LogCleaner {
   }
 
   /** Whether a log is being cleaned now: nobody else should delete segments of it. */
-  isCleaning(partition: Partition): boolean {
+  isCleaning(partition: ShardLog): boolean {
     return this.#running.has(partition)
   }
 
   /** Whether a log was found to be damaged. */
-  isUncleanable(partition: Partition): boolean {
+  isUncleanable(partition: ShardLog): boolean {
     return this.#uncleanable.has(partition)
   }
 
   /** Up to where a log is clean; null when it never was. */
-  async cleanOffset(partition: Partition): Promise<number | null> {
+  async cleanOffset(partition: ShardLog): Promise<number | null> {
     return (await this.#load()).get(keyOf(partition)) ?? null
   }
 
   /** Ends what is being done with these logs. They may be cleaned again later. */
-  async stop(partitions: readonly Partition[]): Promise<void> {
+  async stop(partitions: readonly ShardLog[]): Promise<void> {
     for (const partition of partitions) {
       const cleaning = this.#running.get(partition)
       cleaning?.abort.abort()
@@ -143,7 +143,7 @@ export class LogCleaner {
   }
 
   /** A log was cut off at `offset`: what comes there now is not clean. */
-  async truncated(partition: Partition, offset: number): Promise<void> {
+  async truncated(partition: ShardLog, offset: number): Promise<void> {
     const offsets = await this.#load()
     const known = offsets.get(keyOf(partition))
     if (known === undefined || known <= offset) return
@@ -160,9 +160,9 @@ export class LogCleaner {
 
   // --- Choosing
 
-  async #due(): Promise<Partition[]> {
+  async #due(): Promise<ShardLog[]> {
     const candidates = this.#options
-      .partitions()
+      .logs()
       .filter(
         (partition) =>
           partition.settings.compacted &&
@@ -172,14 +172,14 @@ export class LogCleaner {
       )
     if (candidates.length === 0 || this.#threads.length === 0) return []
     const offsets = await this.#load()
-    const due: { partition: Partition; dirtyRatio: number }[] = []
+    const due: { partition: ShardLog; dirtyRatio: number }[] = []
     let wrong = false
     for (const shard of new Set(candidates.map((partition) => partition.shard))) {
       const mine = candidates.filter((partition) => partition.shard === shard)
       const logs = mine.map((partition) => ({ log: partition.log, times: wantsTimes(partition) }))
       const states = await shard.run('cleaningStates', { logs })
       for (const [i, state] of states.entries()) {
-        const partition = mine[i] as Partition
+        const partition = mine[i] as ShardLog
         if (state === null || state.errno !== 0 || partition.log === NO_LOG) continue
         const part = this.#partOf(partition, state, offsets)
         if (part.isCheckpointWrong) {
@@ -195,7 +195,7 @@ export class LogCleaner {
   }
 
   #partOf(
-    partition: Partition,
+    partition: ShardLog,
     state: CleaningState,
     offsets: ReadonlyMap<string, number>,
   ): CleanablePart {
@@ -217,7 +217,7 @@ export class LogCleaner {
 
   /** null when it was not cleaned; never rejects. */
   #start(
-    partition: Partition,
+    partition: ShardLog,
     thread: CleanerThread,
     always: boolean,
   ): Promise<CleaningReport | null> {
@@ -230,7 +230,7 @@ export class LogCleaner {
   }
 
   async #attempt(
-    partition: Partition,
+    partition: ShardLog,
     thread: CleanerThread,
     abort: CleaningAbort,
     always: boolean,
@@ -266,7 +266,7 @@ export class LogCleaner {
   }
 
   async #clean(
-    partition: Partition,
+    partition: ShardLog,
     thread: CleanerThread,
     abort: CleaningAbort,
     always: boolean,
@@ -354,7 +354,7 @@ export class LogCleaner {
       .then(async () => {
         const known = await this.#load()
         const offsets: PartitionOffset[] = []
-        for (const partition of this.#options.partitions()) {
+        for (const partition of this.#options.logs()) {
           const offset = known.get(keyOf(partition))
           if (offset === undefined) continue
           offsets.push({ topic: partition.topic, partition: partition.partition, offset })
@@ -365,11 +365,11 @@ export class LogCleaner {
   }
 }
 
-function keyOf(partition: Partition): string {
+function keyOf(partition: ShardLog): string {
   return partitionKey(partition.topic, partition.partition)
 }
 
 /** The lags go by the times of records, which cost reading a little of every segment. */
-function wantsTimes({ config }: Partition): boolean {
+function wantsTimes({ config }: ShardLog): boolean {
   return config.minCompactionLagMs > 0 || config.maxCompactionLagMs < NO_LIMIT
 }

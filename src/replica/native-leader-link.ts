@@ -20,6 +20,7 @@ import type {
 /** What Apache Kafka 3.9 speaks between brokers. */
 const FETCH_VERSION = 17
 const LIST_OFFSETS_VERSION = 8
+const CONNECT_TIMEOUT_MS = 3000
 const LATEST = -1
 const EARLIEST = -2
 
@@ -35,9 +36,35 @@ export interface LeaderLinkOptions {
 /** Links of that broker. */
 export function nativeLeaderLinks(options: LeaderLinkOptions): OpenLeaderLink {
   return async (leader) => {
-    const connection = await options.transport.connect(leader.host, leader.port)
+    const connection = await connectInTime(options, leader)
     return new NativeLeaderLink(options, leader, connection)
   }
+}
+
+/** What does not answer at all would be waited for minutes. */
+function connectInTime(
+  { transport, timers, timeoutMs }: LeaderLinkOptions,
+  { host, port }: LeaderAddress,
+): Promise<OutboundConnection> {
+  const patienceMs = Math.min(timeoutMs, CONNECT_TIMEOUT_MS)
+  return new Promise((resolve, reject) => {
+    let isLate = false
+    const timer = timers.schedule(patienceMs, () => {
+      isLate = true
+      reject(new Error(`no connection to ${host}:${port} within ${patienceMs} ms`))
+    })
+    transport.connect(host, port).then(
+      (connection) => {
+        timer.cancel()
+        if (isLate) connection.close()
+        else resolve(connection)
+      },
+      (error: unknown) => {
+        timer.cancel()
+        reject(error)
+      },
+    )
+  })
 }
 
 class NativeLeaderLink implements LeaderLink {

@@ -29,6 +29,9 @@ export interface LeaderLog {
   failParked(errorCode: number): void
 }
 
+/** A follower whose change was turned down asks with every fetch. */
+const RETRY_PAUSE_MS = 200
+
 export interface IsrMember {
   readonly brokerId: number
   readonly brokerEpoch: number
@@ -61,7 +64,14 @@ export interface PartitionLeaderOptions {
   readonly nowMs: () => number
 }
 
-interface Follower {
+/** What a follower has told, and how long ago it had everything. */
+export interface FollowerPosition {
+  readonly logEnd: number
+  readonly logStart: number
+  readonly caughtUpMs: number
+}
+
+interface Follower extends FollowerPosition {
   /** −1 until its first fetch. */
   logEnd: number
   logStart: number
@@ -82,9 +92,10 @@ export class PartitionLeader {
   readonly #options: PartitionLeaderOptions
   readonly #followers = new Map<number, Follower>()
   /** Log end when this leadership began. */
-  readonly #epochStart: number
+  readonly epochStart: number
   /** Proposed, and not decided. */
   #pending: readonly number[] | null = null
+  #quietUntilMs = Number.NEGATIVE_INFINITY
   #isClosed = false
   #posted = { followers: -1, inSync: -1, required: -1 }
   /** Called when a follower's log start moved. */
@@ -97,7 +108,7 @@ export class PartitionLeader {
     this.partitionEpoch = state.partitionEpoch
     this.replicas = state.replicas
     this.isr = state.isr
-    this.#epochStart = log.logEnd
+    this.epochStart = log.logEnd
     this.#addFollowers()
     this.#post()
   }
@@ -134,14 +145,28 @@ export class PartitionLeader {
     return this.#followers.get(brokerId)?.logEnd ?? -1
   }
 
+  /** Undefined for a broker that is no follower. */
+  follower(brokerId: number): FollowerPosition | undefined {
+    return this.#followers.get(brokerId)
+  }
+
   /** Another state of the same leadership: replicas or the ISR were changed by the controller. */
   update(state: LeadershipState): void {
     if (state.partitionEpoch < this.partitionEpoch) return
+    // What was proposed for the state before can be stored no more; for this one it still can.
+    if (state.partitionEpoch > this.partitionEpoch) this.#pending = null
     this.partitionEpoch = state.partitionEpoch
     this.replicas = state.replicas
     this.isr = state.isr
-    this.#pending = null
     this.#addFollowers()
+    this.#post()
+    this.#advance()
+    this.#expandToCaughtUp()
+  }
+
+  /** The log was closed for a while: it is to be told again. */
+  reopened(): void {
+    this.#posted = { followers: -1, inSync: -1, required: -1 }
     this.#post()
     this.#advance()
   }
@@ -197,6 +222,7 @@ export class PartitionLeader {
       return now - follower.caughtUpMs <= this.#options.lagTimeMaxMs
     })
     if (inSync.length < this.isr.length) this.#propose(inSync)
+    else this.#expandToCaughtUp()
   }
 
   /** What came of the proposal. */
@@ -209,8 +235,10 @@ export class PartitionLeader {
     }
     // After `refused` the stored ISR is unknown: the larger one stays until the controller tells.
     if (decision.kind !== 'refused') this.#pending = null
+    if (decision.kind === 'retry') this.#quietUntilMs = this.#options.nowMs() + RETRY_PAUSE_MS
     this.#post()
     this.#advance()
+    this.#expandToCaughtUp()
   }
 
   /** This broker leads no more. */
@@ -241,10 +269,22 @@ export class PartitionLeader {
     if (this.#pending !== null || this.isr.includes(brokerId)) return
     const { log, brokerEpoch } = this.#options
     // Up to the epoch start: the high watermark of a new leader may be behind what was committed.
-    if (follower.logEnd < Math.max(log.highWatermark, this.#epochStart)) return
+    if (follower.logEnd < Math.max(log.highWatermark, this.epochStart)) return
     const epoch = brokerEpoch(brokerId)
     if (epoch < 0 || epoch !== follower.brokerEpoch) return
+    if (this.#options.nowMs() < this.#quietUntilMs) return
     this.#propose([...this.isr, brokerId])
+  }
+
+  /**
+   * A follower that caught up while another change was undecided has nothing more to fetch: it does
+   * not ask again before there is something.
+   */
+  #expandToCaughtUp(): void {
+    const { logEnd } = this.#options.log
+    for (const [brokerId, follower] of this.#followers) {
+      if (follower.logEnd >= logEnd) this.#maybeExpand(brokerId, follower)
+    }
   }
 
   #propose(isr: readonly number[]): void {

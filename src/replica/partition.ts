@@ -1,45 +1,59 @@
-/** One partition that this broker hosts: where its log is and in which epoch it leads. */
+/** One partition that this broker hosts: who leads it, and the log that it has here. */
 import type { TopicConfig } from '../config/topic-config.ts'
 import type { LogSettings } from '../native/addon.ts'
-import { published } from '../shard/published.ts'
-import type { Shard } from '../shard/shard.ts'
-import type { PartitionLeader } from './partition-leader.ts'
+import type { LeadershipState, PartitionLeader } from './partition-leader.ts'
+import type { PartitionLog } from './partition-log.ts'
 
-/** Handle of a log that is not open. */
-export const NO_LOG = 0
+const NO_ONE: readonly number[] = []
 
 export class Partition {
-  readonly topic: string
-  readonly topicId: string
-  readonly partition: number
-  readonly shard: Shard
-  leaderEpoch: number
+  readonly storedLog: PartitionLog
   /** The broker that leads; −1 if there is none that this broker was told of. */
   leaderId = -1
   /** Not null while this broker leads. */
   leader: PartitionLeader | null = null
-  config: TopicConfig
-  settings: LogSettings
-  /** NO_LOG while its shard restarts or its disk failed. */
-  log = NO_LOG
-  row = -1
+  /** The epoch that this broker was told of last; −1 until then. */
+  leaderEpoch = -1
+  /** Neither leads nor follows until it is told to, which may be in the epoch that it knows. */
+  isSuspended = true
+  #told: LeadershipState | null = null
 
-  constructor(options: {
-    topic: string
-    topicId: string
-    partition: number
-    shard: Shard
-    leaderEpoch: number
-    config: TopicConfig
-    settings: LogSettings
-  }) {
-    this.topic = options.topic
-    this.topicId = options.topicId
-    this.partition = options.partition
-    this.shard = options.shard
-    this.leaderEpoch = options.leaderEpoch
-    this.config = options.config
-    this.settings = options.settings
+  constructor(log: PartitionLog) {
+    this.storedLog = log
+  }
+
+  get topic(): string {
+    return this.storedLog.topic
+  }
+
+  get partition(): number {
+    return this.storedLog.partition
+  }
+
+  get topicId(): string {
+    return this.storedLog.topicId
+  }
+
+  get config(): TopicConfig {
+    return this.storedLog.config
+  }
+
+  get settings(): LogSettings {
+    return this.storedLog.settings
+  }
+
+  /** Version of the partition's state as far as this broker knows it. */
+  get partitionEpoch(): number {
+    return this.leader?.partitionEpoch ?? this.#told?.partitionEpoch ?? -1
+  }
+
+  get replicas(): readonly number[] {
+    return this.leader?.replicas ?? this.#told?.replicas ?? NO_ONE
+  }
+
+  /** As it is stored, as far as this broker knows. */
+  get isr(): readonly number[] {
+    return this.leader?.isr ?? this.#told?.isr ?? NO_ONE
   }
 
   /** Whether this broker leads the partition. */
@@ -47,27 +61,49 @@ export class Partition {
     return this.leader !== null
   }
 
+  /** Whether another broker leads it and this one follows. */
+  get isFollower(): boolean {
+    return this.leader === null && this.leaderId >= 0 && !this.isSuspended
+  }
+
+  /** Takes what the controller says; the roles are the ReplicaManager's. */
+  tell(leaderId: number, state: LeadershipState): void {
+    this.leaderId = leaderId
+    this.leaderEpoch = state.leaderEpoch
+    this.isSuspended = false
+    this.#told = state
+  }
+
+  /** Handle of the log; 0 while it is not open. */
+  get log(): number {
+    return this.storedLog.log
+  }
+
+  get row(): number {
+    return this.storedLog.row
+  }
+
   get isOnline(): boolean {
-    return this.log !== NO_LOG && !published.isOffline(this.row)
+    return this.storedLog.isOnline
   }
 
   get logStart(): number {
-    return this.log === NO_LOG ? -1 : published.logStart(this.row)
+    return this.storedLog.logStart
   }
 
   get logEnd(): number {
-    return this.log === NO_LOG ? -1 : published.logEnd(this.row)
+    return this.storedLog.logEnd
   }
 
   get highWatermark(): number {
-    return this.log === NO_LOG ? -1 : published.highWatermark(this.row)
+    return this.storedLog.highWatermark
   }
 
   get lastStable(): number {
-    return this.log === NO_LOG ? -1 : published.lastStable(this.row)
+    return this.storedLog.lastStable
   }
 
   get sizeBytes(): number {
-    return this.log === NO_LOG ? 0 : published.sizeBytes(this.row)
+    return this.storedLog.sizeBytes
   }
 }

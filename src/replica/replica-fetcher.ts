@@ -28,8 +28,14 @@ export interface FollowerLog {
   readonly lastEpoch: number
   /** Where an epoch ended: the largest one not above it, and its end; [−1, −1] if none is known. */
   epochEndOffset(epoch: number): Promise<readonly [number, number]>
-  /** Cuts it at the offset, or empties it to begin there. Throws an Error. */
-  truncate(offset: number, options?: { readonly fully?: boolean }): Promise<void>
+  /**
+   * Cuts it at the offset, or empties it to begin there, if it still follows that epoch. Throws an
+   * Error.
+   */
+  truncate(
+    offset: number,
+    options: { readonly leaderEpoch: number; readonly fully?: boolean },
+  ): Promise<void>
   /** What the leader says is committed. */
   moveHighWatermark(offset: number, leaderEpoch: number): void
   /** Forgets what is before the offset. */
@@ -54,8 +60,16 @@ export interface ReplicaFetcherOptions {
   readonly timers: TimerQueue
   readonly clock: Clock
   readonly logger: Logger
+  /** Limits what is fetched of partitions that lag (KIP-73). */
+  readonly quota: FollowerQuota
   /** The link was lost or could not be made. */
   readonly lost: (leaderId: number) => void
+}
+
+export interface FollowerQuota {
+  isThrottled(log: FollowerLog): boolean
+  readonly isExceeded: boolean
+  record(bytes: number): void
 }
 
 /** A partition as it is followed. */
@@ -64,8 +78,12 @@ interface Followed {
   readonly leaderEpoch: number
   /** As the session has it; −1: the session does not have the partition. */
   sentOffset: number
+  /** Number of the request that told it: answers to those before are of another position. */
+  sentIn: number
   /** Waits for a cut or a back-off. */
   isHeld: boolean
+  /** Whether the leader has committed more than this log has, as far as is known. */
+  isLagging: boolean
   retries: number
   timer: Timer | null
 }
@@ -73,6 +91,8 @@ interface Followed {
 /** A leader that does not yet know that it leads is asked again after this, then twice as long. */
 const FIRST_RETRY_MS = 10
 const FIRST_CONNECT_RETRY_MS = 20
+/** After it the rate of throttled partitions is looked at again. */
+const THROTTLE_MS = 200
 const SESSION_EPOCH_MAX = 0x7fffffff
 const IN_FLIGHT_MAX = 2
 
@@ -87,12 +107,15 @@ export class ReplicaFetcher {
   readonly #forgotten = new Map<string, { topicId: string; partition: number }>()
   #heldCount = 0
   #link: LeaderLink | null = null
+  /** Counts the attempts to connect, so that the outcome of an old one is known as such. */
+  #attempt = 0
   #isConnecting = false
   #connectRetries = 0
   #connectTimer: Timer | null = null
   #sessionId = 0
   #sessionEpoch = 0
   #inFlight = 0
+  #requestCount = 0
   /** Answers are worked on one after the other. */
   #work: Promise<void> = Promise.resolve()
   #isClosed = false
@@ -112,7 +135,9 @@ export class ReplicaFetcher {
       log,
       leaderEpoch,
       sentOffset: -1,
+      sentIn: Number.POSITIVE_INFINITY,
       isHeld: false,
+      isLagging: true,
       retries: 0,
       timer: null,
     }
@@ -123,6 +148,19 @@ export class ReplicaFetcher {
 
   remove(log: FollowerLog): void {
     this.#drop(log)
+  }
+
+  /** The leader is in another place, or another process: what was sent to the old one is over. */
+  reconnect(): void {
+    if (this.#isClosed) return
+    this.#connectTimer?.cancel()
+    this.#connectTimer = null
+    this.#connectRetries = 0
+    this.#attempt += 1
+    this.#isConnecting = false
+    this.#link?.close()
+    this.#link = null
+    this.#pump()
   }
 
   /** What was fetched and is being appended is refused by the log, if it follows no more. */
@@ -165,16 +203,20 @@ export class ReplicaFetcher {
     // The first fetch of a session tells the id that all others need.
     if (this.#inFlight > 0 && (this.#changed.size === 0 || this.#sessionId === 0)) return
     if (this.#heldCount === this.#followed.size && this.#forgotten.size === 0) return
-    const request = this.#request()
+    this.#requestCount += 1
+    const number = this.#requestCount
+    const request = this.#request(number)
     const { sessionEpoch } = request
     this.#sessionEpoch = sessionEpoch === SESSION_EPOCH_MAX ? 1 : sessionEpoch + 1
     const link = this.#link
     this.#inFlight += 1
     const answered = link.fetch(request)
+    // Whoever takes it may still be at work on the answer before when it is lost.
+    answered.catch(() => undefined)
     this.#work = this.#work
       .then(async () => {
         const answer = await answered
-        if (link === this.#link) await this.#take(answer)
+        if (link === this.#link) await this.#take(answer, number)
         else answer.drop()
       })
       .then(
@@ -198,13 +240,15 @@ export class ReplicaFetcher {
       return
     }
     this.#isConnecting = true
+    this.#attempt += 1
+    const attempt = this.#attempt
     open(where).then(
       (link) => {
-        this.#isConnecting = false
-        if (this.#isClosed) {
+        if (this.#isClosed || attempt !== this.#attempt) {
           link.close()
           return
         }
+        this.#isConnecting = false
         this.#link = link
         this.#connectRetries = 0
         this.#inFlight = 0
@@ -212,8 +256,8 @@ export class ReplicaFetcher {
         this.#pump()
       },
       (error: unknown) => {
+        if (this.#isClosed || attempt !== this.#attempt) return
         this.#isConnecting = false
-        if (this.#isClosed) return
         // One line for the first attempt; the others are of the same kind.
         const level = this.#connectRetries === 0 ? 'warn' : 'debug'
         logger[level]({ leader: leaderId, error: String(error) }, 'a leader cannot be reached')
@@ -254,14 +298,16 @@ export class ReplicaFetcher {
     this.#connectLater()
   }
 
-  #request(): FetchRequestInput & { readonly sessionEpoch: number } {
+  #request(number: number): FetchRequestInput & { readonly sessionEpoch: number } {
     const { brokerId, brokerEpoch, clusterId, maxWaitMs, minBytes, maxBytes } = this.#options
     const topics = new Map<string, FetchPartitionInput[]>()
+    this.#throttle()
     for (const followed of this.#changed) {
       const { log, leaderEpoch } = followed
       const fetchOffset = log.logEnd
       if (fetchOffset < 0) continue
       followed.sentOffset = fetchOffset
+      followed.sentIn = number
       this.#forgotten.delete(keyOf(log.topicId, log.partition))
       const list = topics.get(log.topicId)
       const entry = {
@@ -297,7 +343,21 @@ export class ReplicaFetcher {
     }
   }
 
-  async #take(answer: FetchAnswer): Promise<void> {
+  /** Leaves out for a while what lags and had its share. */
+  #throttle(): void {
+    const { quota, timers } = this.#options
+    if (!quota.isExceeded) return
+    for (const followed of this.#changed) {
+      if (!followed.isLagging || !quota.isThrottled(followed.log)) continue
+      this.#leaveOut(followed)
+      followed.timer = timers.schedule(THROTTLE_MS, () => {
+        followed.timer = null
+        this.#resume(followed)
+      })
+    }
+  }
+
+  async #take(answer: FetchAnswer, number: number): Promise<void> {
     const { response } = answer
     if (response.errorCode !== 0) {
       answer.drop()
@@ -317,40 +377,52 @@ export class ReplicaFetcher {
     this.#sessionId = response.sessionId
     const appends: FetchedRecords[] = []
     const into: Followed[] = []
-    const nowMs = this.#options.clock.nowMs()
+    const taken: [Followed, PartitionAnswer][] = []
+    const { quota, clock } = this.#options
+    const nowMs = clock.nowMs()
     for (const { topicId, partitions } of response.responses) {
       for (const one of partitions) {
         const followed = this.#followed.get(keyOf(topicId, one.partitionIndex))
-        if (followed === undefined || followed.isHeld) continue
-        if (!this.#takeHead(followed, one)) continue
+        if (followed === undefined || followed.isHeld || followed.sentOffset < 0) continue
+        const { log, leaderEpoch } = followed
+        const isOld = followed.sentIn > number
+        if (followed.sentOffset !== log.logEnd) {
+          // By what was under way when it led, or followed in the epoch before: nobody has compared
+          // that with this leader's log, and the leader has to be told.
+          if (!isOld) this.#changed.add(followed)
+          continue
+        }
+        // The fetch that moves the session on was not there yet: this is of the position before.
+        if (isOld ? !isPlain(one) : !this.#takeHead(followed, one)) continue
+        taken.push([followed, one])
         const { records } = one
-        this.#followStart(followed, one)
-        if (records === null || records.bytes === 0) {
-          const { log, leaderEpoch } = followed
+        if (!isOld && quota.isThrottled(log)) quota.record(records?.bytes ?? 0)
+        if (isOld || records === null || records.bytes === 0) {
           if (one.highWatermark > log.highWatermark) {
             log.moveHighWatermark(one.highWatermark, leaderEpoch)
           }
           continue
         }
-        // Sent twice, because the fetch that moved the session on was not there yet.
-        if (followed.sentOffset !== followed.log.logEnd) continue
         into.push(followed)
         appends.push({
-          log: followed.log.log,
+          log: log.log,
           position: records.position,
           bytes: records.bytes,
-          leaderEpoch: followed.leaderEpoch,
+          leaderEpoch,
           nowMs,
           highWatermark: one.highWatermark,
         })
       }
     }
-    if (appends.length === 0) {
-      answer.drop()
-      return
+    if (appends.length === 0) answer.drop()
+    else {
+      const errors = await answer.append(appends)
+      for (const [i, followed] of into.entries()) this.#appended(followed, errors[i] as number)
     }
-    const errors = await answer.append(appends)
-    for (const [i, followed] of into.entries()) this.#appended(followed, errors[i] as number)
+    for (const [followed, one] of taken) {
+      followed.isLagging = one.highWatermark > followed.log.logEnd
+      this.#followStart(followed, one)
+    }
   }
 
   #isCurrent(followed: Followed): boolean {
@@ -380,7 +452,7 @@ export class ReplicaFetcher {
     switch (one.errorCode) {
       case ErrorCode.NONE:
         followed.retries = 0
-        if (one.divergingEpoch.epoch < 0 && one.divergingEpoch.endOffset < 0) return true
+        if (isPlain(one)) return true
         this.#cut(followed, () => this.#truncate(followed, one.divergingEpoch))
         return false
       case ErrorCode.OFFSET_OUT_OF_RANGE:
@@ -407,14 +479,25 @@ export class ReplicaFetcher {
     }
   }
 
-  #followStart({ log }: Followed, { logStartOffset }: PartitionAnswer): void {
-    if (logStartOffset <= log.logStart || logStartOffset > log.highWatermark) return
-    log.moveLogStart(logStartOffset).catch((error: unknown) => {
-      this.#options.logger.error(
-        { topic: log.topic, partition: log.partition, error: String(error) },
-        'the start of a log could not be moved',
-      )
-    })
+  #followStart(followed: Followed, { logStartOffset, highWatermark }: PartitionAnswer): void {
+    const { log } = followed
+    if (logStartOffset <= log.logStart || !this.#isCurrent(followed)) return
+    // The move of the high watermark is on its way, and comes first.
+    if (logStartOffset > Math.max(log.highWatermark, Math.min(highWatermark, log.logEnd))) return
+    log.moveLogStart(logStartOffset).then(
+      () => {
+        // The leader waits to hear of it.
+        if (!this.#isCurrent(followed) || followed.isHeld) return
+        this.#changed.add(followed)
+        this.#pump()
+      },
+      (error: unknown) => {
+        this.#options.logger.error(
+          { topic: log.topic, partition: log.partition, error: String(error) },
+          'the start of a log could not be moved',
+        )
+      },
+    )
   }
 
   /** Leaves a partition out of the session for a while. */
@@ -470,10 +553,10 @@ export class ReplicaFetcher {
     followed: Followed,
     diverging: { readonly epoch: number; readonly endOffset: number },
   ): Promise<void> {
-    const { log } = followed
+    const { log, leaderEpoch } = followed
     if (diverging.endOffset < 0) {
       // Nothing in common is known: what is committed is.
-      await log.truncate(log.highWatermark)
+      await log.truncate(log.highWatermark, { leaderEpoch })
       return
     }
     const [epoch, endOffset] = await log.epochEndOffset(diverging.epoch)
@@ -489,7 +572,7 @@ export class ReplicaFetcher {
       { topic: log.topic, partition: log.partition, offset, logEnd: end, epoch: diverging.epoch },
       'a log is cut where its leader went another way',
     )
-    await log.truncate(offset)
+    await log.truncate(offset, { leaderEpoch })
   }
 
   /** The leader does not have what comes next: it begins later or ends earlier than this log. */
@@ -506,12 +589,19 @@ export class ReplicaFetcher {
     const what = { topic, partition, logEnd: log.logEnd, leader }
     if (leader.logEnd < log.logEnd) {
       this.#options.logger.warn(what, 'a log is longer than that of its leader; it is cut')
-      await log.truncate(leader.logEnd)
+      await log.truncate(leader.logEnd, { leaderEpoch })
     } else if (leader.logStart > log.logEnd) {
       this.#options.logger.warn(what, 'a log ends before its leader begins; it starts anew there')
-      await log.truncate(leader.logStart, { fully: true })
+      await log.truncate(leader.logStart, { leaderEpoch, fully: true })
+    } else {
+      throw new Error('the leader has what it says it has not')
     }
   }
+}
+
+/** No error, and no divergence. */
+function isPlain({ errorCode, divergingEpoch: { epoch, endOffset } }: PartitionAnswer): boolean {
+  return errorCode === 0 && epoch < 0 && endOffset < 0
 }
 
 function keyOf(topicId: string, partition: number): string {

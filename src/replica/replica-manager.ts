@@ -1,83 +1,159 @@
 /**
- * The partitions that this broker hosts, and the upkeep of their logs: opening, retention,
- * flushing, checkpoints, what happens when a shard dies or a disk fails. Main thread; the logs
- * belong to the shards.
+ * The partitions that this broker has a replica of, and what it is to each: leader, follower, or
+ * neither. The controller tells (LeaderAndIsr, StopReplica); fetchers follow, leaders count who is
+ * in sync, and ISR changes go back to the controller. Main thread; no input or output of its own.
  */
+import type { ReplicationRates } from '../config/broker-quotas.ts'
 import type { TopicConfig } from '../config/topic-config.ts'
-import { partitionKey } from '../log/checkpoint-file.ts'
-import type { Checkpoints, DataDirectory } from '../log/data-directory.ts'
-import { logSettingsOf } from '../log/log-settings.ts'
-import type { TopicImage } from '../metadata/topic-image.ts'
-import type { LogOpenOptions, LogOpenResult } from '../native/addon.ts'
 import { ErrorCode } from '../protocol/error-codes.ts'
+import type {
+  LeaderAndIsrRequest,
+  LeaderAndIsrResponse,
+} from '../protocol/messages/leader-and-isr.ts'
+import type { StopReplicaRequest, StopReplicaResponse } from '../protocol/messages/stop-replica.ts'
 import type { ControlInput, ControlName, ControlOutput } from '../shard/control.ts'
-import type { Shard } from '../shard/shard.ts'
 import type { Clock } from '../util/clock.ts'
-import { errnoName } from '../util/errno.ts'
 import type { Logger } from '../util/logger.ts'
-import type { Random } from '../util/random.ts'
-import type { TimerQueue } from '../util/timer-queue.ts'
-import { LogCleaner, type LogCleanerSettings } from './log-cleaner.ts'
-import { NO_LOG, Partition } from './partition.ts'
+import type { Timer, TimerQueue } from '../util/timer-queue.ts'
+import type { ControllerLink } from './controller-link.ts'
+import { DeletionWaits } from './delayed-delete-records.ts'
+import { IsrManager } from './isr-manager.ts'
+import type { LeaderAddress, OpenLeaderLink } from './leader-link.ts'
+import { Partition } from './partition.ts'
+import { PartitionLeader } from './partition-leader.ts'
+import type { LogStore, PartitionLog, WantedLog } from './partition-log.ts'
+import { ProduceDeadlines } from './produce-deadlines.ts'
+import { ReplicaFetcherManager } from './replica-fetcher-manager.ts'
+import { ReplicationQuota } from './replication-quota.ts'
+import type { ShardLog } from './shard-log.ts'
 
-/** How often open logs are looked at for what must be forced to disk (recovery points). */
-const FLUSH_PARTITIONS_AT_ONCE = 64
+export interface ReplicaSettings {
+  readonly lagTimeMaxMs: number
+  readonly fetchMinBytes: number
+  readonly fetchWaitMaxMs: number
+  /** Of one partition. */
+  readonly fetchMaxBytes: number
+  readonly fetchResponseMaxBytes: number
+  readonly fetchBackoffMs: number
+  readonly fetchersPerLeader: number
+}
 
 export interface ReplicaManagerOptions {
-  readonly directory: DataDirectory
+  readonly brokerId: number
+  readonly clusterId: string
+  /** Epoch that this broker is registered with. */
+  readonly brokerEpoch: () => number
+  /** The same of any broker; −1: it is not registered. */
+  readonly epochOf: (brokerId: number) => number
+  readonly addressOf: (brokerId: number) => LeaderAddress | undefined
+  readonly openLink: OpenLeaderLink
+  readonly controller: ControllerLink
+  /** Known before LeaderAndIsr tells of the topic. */
+  readonly topicConfig: (topic: string) => TopicConfig
+  /** A link to a leader broke, or none could be made. */
+  readonly lost: (brokerId: number) => void
+  /** A partition is led, followed or served no more as it was before. */
+  readonly roleChanged: (partition: Partition) => void
+  /** The disk of a log failed: the others should know. */
+  readonly logDirFailed: () => void
+  readonly logs: LogStore
+  readonly settings: ReplicaSettings
   readonly clock: Clock
-  readonly random: Random
   readonly timers: TimerQueue
   readonly logger: Logger
-  readonly producerExpirationMs: number
-  readonly retentionCheckIntervalMs: number
-  readonly recoveryPointIntervalMs: number
-  readonly cleaner: LogCleanerSettings
-  /** How often the cleaner looks for logs to compact. */
-  readonly cleanerBackoffMs: number
-  /** Called when a partition stopped being served, so that parked fetches answer. */
-  readonly partitionGone: (partition: Partition) => void
 }
 
-export interface RecoverySummary {
-  readonly partitions: number
-  readonly bytesTruncated: number
+/** What the controller says of one partition. */
+interface ToldState {
+  readonly topic: string
+  readonly topicId: string
+  readonly partition: number
+  readonly leader: number
+  readonly leaderEpoch: number
+  readonly partitionEpoch: number
+  readonly replicas: readonly number[]
+  readonly isr: readonly number[]
 }
+
+interface ToStop {
+  readonly topic: string
+  readonly partition: number
+  /** Negative: whichever it is. */
+  readonly leaderEpoch: number
+  readonly isDeleted: boolean
+}
+
+/** Of topics from before there were ids. */
+const NO_TOPIC_ID = 'AAAAAAAAAAAAAAAAAAAAAA'
 
 export class ReplicaManager {
   readonly #options: ReplicaManagerOptions
   readonly #topics = new Map<string, Partition[]>()
+  readonly #topicNames = new Map<string, string>()
+  readonly #byLog = new Map<PartitionLog, Partition>()
   readonly #byRow = new Map<number, Partition>()
-  /** Compacts the logs that want it. */
-  readonly cleaner: LogCleaner
-  #shards: readonly Shard[] = []
-  #checkpoints: Checkpoints = {
-    recoveryPoints: new Map(),
-    highWatermarks: new Map(),
-    logStarts: new Map(),
-  }
-  #cleanShutdown = false
-  #closing = false
-  #upkeep: Promise<void> = Promise.resolve()
+  readonly #fetchers: ReplicaFetcherManager
+  readonly #isrs: IsrManager
+  readonly #deletions: DeletionWaits
+  /** When appends that wait for replicas are given up. */
+  readonly deadlines: ProduceDeadlines
+  /** Of what this broker leads. */
+  readonly leaderQuota: ReplicationQuota
+  readonly #followerQuota: ReplicationQuota
+  /** Grows when everything that was told is void. */
+  #life = 0
+  #lagTimer: Timer | null = null
+  #isClosed = false
 
   constructor(options: ReplicaManagerOptions) {
     this.#options = options
-    this.cleaner = new LogCleaner({
-      settings: options.cleaner,
-      directory: options.directory,
-      clock: options.clock,
-      logger: options.logger,
-      partitions: () => this.partitions,
+    const { brokerId, brokerEpoch, clusterId, settings, clock, timers, logger } = options
+    this.leaderQuota = new ReplicationQuota({ side: 'leader', brokerId, clock })
+    const followerQuota = new ReplicationQuota({ side: 'follower', brokerId, clock })
+    this.#followerQuota = followerQuota
+    this.#fetchers = new ReplicaFetcherManager({
+      ...{ brokerId, brokerEpoch, clusterId, clock, timers, logger },
+      open: options.openLink,
+      addressOf: options.addressOf,
+      epochOf: options.epochOf,
+      lost: options.lost,
+      maxWaitMs: settings.fetchWaitMaxMs,
+      minBytes: settings.fetchMinBytes,
+      partitionMaxBytes: settings.fetchMaxBytes,
+      maxBytes: settings.fetchResponseMaxBytes,
+      backoffMs: settings.fetchBackoffMs,
+      quota: {
+        isThrottled: (log) => followerQuota.isThrottled(log as PartitionLog),
+        get isExceeded() {
+          return followerQuota.isExceeded
+        },
+        record: (bytes) => followerQuota.record(bytes),
+      },
+      fetchersPerLeader: settings.fetchersPerLeader,
     })
-  }
-
-  /** The shards that own partitions; set once, before the first log is opened. */
-  attachShards(shards: readonly Shard[]): void {
-    this.#shards = shards
+    const { controller } = options
+    this.#isrs = new IsrManager({ brokerId, brokerEpoch, controller, timers, logger })
+    this.#deletions = new DeletionWaits({
+      timers,
+      isAlive: (id) => options.epochOf(id) >= 0,
+    })
+    this.deadlines = new ProduceDeadlines({ clock, timers })
+    options.logs.attach({
+      gone: (log) => this.#logGone(log),
+      reopened: (log) => this.#logReopened(log),
+      failed: (log) => this.#logFailed(log),
+    })
+    this.#watchLag()
   }
 
   partition(topic: string, partition: number): Partition | undefined {
     return this.#topics.get(topic)?.[partition]
+  }
+
+  /** The partition of the topic with that id. */
+  partitionById(topicId: string, partition: number): Partition | undefined {
+    const topic = this.#topicNames.get(topicId)
+    return topic === undefined ? undefined : this.partition(topic, partition)
   }
 
   byRow(row: number): Partition | undefined {
@@ -85,216 +161,284 @@ export class ReplicaManager {
   }
 
   get partitions(): Partition[] {
-    return [...this.#topics.values()].flat()
+    return [...this.#byLog.values()]
   }
 
-  /** Which shard owns a partition: fixed for the life of the process. */
-  #shardOf(topic: string, partition: number): Shard {
-    let hash = partition
-    for (let i = 0; i < topic.length; i += 1) {
-      hash = (Math.imul(hash, 31) + topic.charCodeAt(i)) | 0
-    }
-    return this.#shards[(hash >>> 0) % this.#shards.length] as Shard
+  /** Leaders that this broker follows now. */
+  get followedLeaderCount(): number {
+    return this.#fetchers.leaderCount
   }
 
-  /** Opens every partition at start-up, one batch per shard. */
-  async openAll(
-    topics: readonly { readonly image: TopicImage; readonly config: TopicConfig }[],
-    checkpoints: Checkpoints,
-    cleanShutdown: boolean,
-  ): Promise<RecoverySummary> {
-    this.#checkpoints = checkpoints
-    this.#cleanShutdown = cleanShutdown
-    const partitions: Partition[] = []
-    for (const { image, config } of topics) partitions.push(...this.#addTopic(image, config, 0))
-    const truncated = await this.#open(partitions)
-    // What is opened from now on was not there at the last shutdown.
-    this.#checkpoints = {
-      recoveryPoints: new Map(),
-      highWatermarks: new Map(),
-      logStarts: new Map(),
-    }
-    this.#cleanShutdown = false
-    return { partitions: partitions.length, bytesTruncated: truncated }
-  }
+  // --- What the controller tells
 
-  /** Opens the partitions of a topic from number `first` on. Throws KAFKA_STORAGE_ERROR's cause. */
-  async openTopic(image: TopicImage, config: TopicConfig, first = 0): Promise<void> {
-    const added = this.#addTopic(image, config, first)
-    await this.#open(added)
-    for (const partition of added) {
-      await this.#options.directory.writePartitionMetadata(
-        partition.topic,
-        partition.partition,
-        partition.topicId,
-      )
-    }
-    const failed = added.find((partition) => partition.log === NO_LOG)
-    if (failed !== undefined) {
-      throw new Error(`the log of ${failed.topic}-${failed.partition} could not be opened`)
-    }
-  }
-
-  async deleteTopic(name: string): Promise<void> {
-    const partitions = this.#topics.get(name) ?? []
-    this.#topics.delete(name)
-    await this.cleaner.stop(partitions)
-    await this.#closeLogs(partitions, false)
-    for (const partition of partitions) {
-      this.#options.partitionGone(partition)
-      await this.#options.directory.removePartition(partition.topic, partition.partition)
-    }
-  }
-
-  async reconfigureTopic(name: string, config: TopicConfig): Promise<void> {
-    await Promise.all(
-      (this.#topics.get(name) ?? []).map(async (partition) => {
-        partition.config = config
-        partition.settings = this.#settings(config)
-        if (partition.log === NO_LOG) return
-        await partition.shard.run('configure', {
-          log: partition.log,
-          settings: partition.settings,
-        })
-      }),
-    )
-  }
-
-  #settings(config: TopicConfig) {
-    const jitter = Math.min(config.segmentJitterMs, 2 ** 47)
-    return logSettingsOf(config, {
-      producerExpirationMs: this.#options.producerExpirationMs,
-      segmentJitterMs: jitter > 0 ? this.#options.random.integer(jitter) : 0,
+  /**
+   * Leads and follows as the controller says. Epochs of controller and broker are checked already;
+   * one call at a time.
+   */
+  async applyLeaderAndIsr(request: LeaderAndIsrRequest): Promise<LeaderAndIsrResponse> {
+    const states = toldStates(request)
+    const life = this.#life
+    const errors = await this.#apply(states, this.#options.topicConfig)
+    const errorCode = life === this.#life ? 0 : ErrorCode.STALE_BROKER_EPOCH
+    const topics = new Map<string, LeaderAndIsrResponse['topics'][number]>()
+    const partitionErrors = states.map(({ topic, topicId, partition }, i) => {
+      const error = {
+        topicName: topic,
+        partitionIndex: partition,
+        errorCode: errors[i] as number,
+      }
+      const entry = topics.get(topic)
+      if (entry === undefined) topics.set(topic, { topicId, partitionErrors: [error] })
+      else entry.partitionErrors.push(error)
+      return error
     })
+    return { errorCode, partitionErrors, topics: [...topics.values()] }
   }
 
-  #addTopic(image: TopicImage, config: TopicConfig, first: number): Partition[] {
-    const partitions = this.#topics.get(image.name) ?? []
-    this.#topics.set(image.name, partitions)
-    const added: Partition[] = []
-    for (const { partition: number, leaderEpoch } of image.partitions.slice(first)) {
-      const partition = new Partition({
-        topic: image.name,
-        topicId: image.topicId,
-        partition: number,
-        shard: this.#shardOf(image.name, number),
-        leaderEpoch,
-        config,
-        settings: this.#settings(config),
-      })
+  /** An error code for each, in their order. */
+  async #apply(
+    states: readonly ToldState[],
+    configOf: (topic: string) => TopicConfig,
+  ): Promise<number[]> {
+    const life = this.#life
+    const errors = states.map((state) => this.#refuse(state))
+    const wanted: WantedLog[] = []
+    const missing: number[] = []
+    for (const [i, state] of states.entries()) {
+      const { topic, topicId, partition } = state
+      const known = this.partition(topic, partition)
+      if (errors[i] !== 0 || known?.isOnline) continue
+      missing.push(i)
+      wanted.push({ topic, topicId, partition, config: configOf(topic) })
+    }
+    if (wanted.length > 0) {
+      const opened = await this.#options.logs.open(wanted)
+      for (const [k, log] of opened.entries()) {
+        const i = missing[k] as number
+        errors[i] = this.#opened(states[i] as ToldState, log)
+      }
+    }
+    // The session expired meanwhile, or the broker stops: this is void.
+    if (life !== this.#life || this.#isClosed) {
+      return errors.map((error) => (error === 0 ? ErrorCode.STALE_BROKER_EPOCH : error))
+    }
+    const changed: Partition[] = []
+    for (const [i, state] of states.entries()) {
+      if (errors[i] !== 0) continue
+      const partition = this.partition(state.topic, state.partition) as Partition
+      if (this.#take(partition, state)) changed.push(partition)
+    }
+    this.#fetchers.closeIdle()
+    if (changed.length > 0) await this.#options.logs.settle()
+    for (const partition of changed) this.#options.roleChanged(partition)
+    return errors
+  }
+
+  #refuse(state: ToldState): number {
+    const partition = this.partition(state.topic, state.partition)
+    if (!state.replicas.includes(this.#options.brokerId)) {
+      return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    }
+    if (partition === undefined) return 0
+    if (isOtherTopic(partition.topicId, state.topicId)) return ErrorCode.INCONSISTENT_TOPIC_ID
+    if (hasFailed(partition.storedLog)) return ErrorCode.KAFKA_STORAGE_ERROR
+    if (state.leaderEpoch < partition.leaderEpoch) return ErrorCode.FENCED_LEADER_EPOCH
+    return 0
+  }
+
+  #opened({ topic, partition: number, topicId }: ToldState, log: PartitionLog): number {
+    if (isOtherTopic(log.topicId, topicId)) return ErrorCode.INCONSISTENT_TOPIC_ID
+    let partitions = this.#topics.get(topic)
+    if (partitions === undefined) {
+      partitions = []
+      this.#topics.set(topic, partitions)
+      this.#topicNames.set(log.topicId, topic)
+    }
+    let partition = partitions[number]
+    if (partition === undefined) {
+      partition = new Partition(log)
       partitions[number] = partition
-      added.push(partition)
+      this.#byLog.set(log, partition)
     }
-    return added
+    if (!log.isOnline) return ErrorCode.KAFKA_STORAGE_ERROR
+    this.#byRow.set(log.row, partition)
+    return 0
   }
 
-  /** Opens logs, grouped by shard. A partition whose log fails stays offline. Bytes cut off. */
-  async #open(partitions: readonly Partition[]): Promise<number> {
-    let truncated = 0
-    await Promise.all(
-      this.#shards.map(async (shard) => {
-        const mine = partitions.filter((partition) => partition.shard === shard)
-        if (mine.length === 0) return
-        const opened = await shard.run(
-          'open',
-          mine.map((partition) => this.#openOptions(partition)),
-        )
-        for (const [i, result] of opened.entries()) {
-          truncated += this.#opened(mine[i] as Partition, result)
-        }
-      }),
-    )
-    return truncated
-  }
-
-  #openOptions(partition: Partition): LogOpenOptions {
-    const key = partitionKey(partition.topic, partition.partition)
-    const recoveryPoint = this.#checkpoints.recoveryPoints.get(key) ?? 0
-    return {
-      ...partition.settings,
-      directory: this.#options.directory.folderOf(partition.topic, partition.partition),
-      cleanShutdown: this.#cleanShutdown,
-      recoveryPoint,
-      logStart: this.#checkpoints.logStarts.get(key) ?? 0,
-      highWatermark: this.#checkpoints.highWatermarks.get(key) ?? 0,
-      leaderEpoch: partition.leaderEpoch,
-      followers: 0,
-      nowMs: this.#options.clock.nowMs(),
+  /** Whether the role is another one now. */
+  #take(partition: Partition, state: ToldState): boolean {
+    const { brokerId } = this.#options
+    if (!partition.isSuspended && state.leaderEpoch === partition.leaderEpoch) {
+      if (state.partitionEpoch < partition.partitionEpoch) return false
+      const { leader } = partition
+      partition.tell(partition.leaderId, state)
+      if (leader === null) return false
+      // Whatever was proposed was of the state before.
+      if (state.partitionEpoch > leader.partitionEpoch) this.#isrs.withdraw(partition)
+      leader.update(state)
+      return false
     }
+    this.#endRole(partition)
+    partition.tell(state.leader, state)
+    if (state.leader === brokerId) this.#lead(partition, state)
+    else if (state.leader < 0) partition.storedLog.stepDown()
+    else this.#follow(partition)
+    return true
   }
 
-  #opened(partition: Partition, result: LogOpenResult): number {
-    const where = { topic: partition.topic, partition: partition.partition }
-    if (result.error !== 0) {
-      this.#options.logger.error(
-        { ...where, errno: errnoName(result.error), what: result.what, reason: result.reason },
-        'a log could not be opened; its partition is offline',
-      )
-      return 0
+  #endRole(partition: Partition): void {
+    partition.leader?.close()
+    partition.leader = null
+    this.#isrs.withdraw(partition)
+    this.#fetchers.stop(partition.storedLog)
+    this.#deletions.ended(partition)
+  }
+
+  #lead(partition: Partition, state: ToldState): void {
+    const { brokerId, epochOf, brokerEpoch, settings, clock } = this.#options
+    const leader = new PartitionLeader({
+      brokerId,
+      state,
+      log: partition.storedLog,
+      minInSyncReplicas: () => partition.config.minInsyncReplicas,
+      lagTimeMaxMs: settings.lagTimeMaxMs,
+      brokerEpoch: (id) => (id === brokerId ? brokerEpoch() : epochOf(id)),
+      propose: (proposing, isr) => this.#isrs.propose(partition, proposing, isr),
+      nowMs: () => clock.monotonicMs(),
+    })
+    leader.onLogStart = () => this.#deletions.moved(partition)
+    partition.leader = leader
+  }
+
+  #follow(partition: Partition): void {
+    const { storedLog, leaderId: id, leaderEpoch: epoch } = partition
+    storedLog.follow(epoch)
+    this.#fetchers.follow(storedLog, { id, epoch })
+  }
+
+  /** Stops being a replica of partitions, and with deletion removes their logs. */
+  async stopReplicas(request: StopReplicaRequest): Promise<StopReplicaResponse> {
+    const stops = partitionsToStop(request)
+    const removed: PartitionLog[] = []
+    const changed: Partition[] = []
+    const partitionErrors = stops.map(({ topic, partition: number, leaderEpoch, isDeleted }) => {
+      const answer = { topicName: topic, partitionIndex: number, errorCode: 0 }
+      const partition = this.partition(topic, number)
+      if (partition === undefined) {
+        // A log that was never told a role.
+        const log = isDeleted ? this.#options.logs.find(topic, number) : undefined
+        if (log !== undefined) removed.push(log)
+        return answer
+      }
+      if (leaderEpoch >= 0 && leaderEpoch < partition.leaderEpoch) {
+        return { ...answer, errorCode: ErrorCode.FENCED_LEADER_EPOCH }
+      }
+      if (hasFailed(partition.storedLog)) {
+        return { ...answer, errorCode: ErrorCode.KAFKA_STORAGE_ERROR }
+      }
+      this.#suspend(partition)
+      changed.push(partition)
+      if (isDeleted) {
+        this.#forget(partition)
+        removed.push(partition.storedLog)
+      }
+      return answer
+    })
+    this.#fetchers.closeIdle()
+    for (const partition of changed) this.#options.roleChanged(partition)
+    if (removed.length > 0) await this.#options.logs.remove(removed)
+    return { errorCode: 0, partitionErrors }
+  }
+
+  #suspend(partition: Partition): void {
+    this.#endRole(partition)
+    partition.leaderId = -1
+    partition.isSuspended = true
+    partition.storedLog.stepDown()
+  }
+
+  #forget(partition: Partition): void {
+    const { topic, partition: number, topicId, storedLog } = partition
+    const partitions = this.#topics.get(topic)
+    if (partitions !== undefined) {
+      delete partitions[number]
+      if (!partitions.some(() => true)) {
+        this.#topics.delete(topic)
+        this.#topicNames.delete(topicId)
+      }
     }
-    partition.log = result.handle
-    partition.row = result.row
-    this.#byRow.set(result.row, partition)
-    if (result.bytesTruncated > 0) {
-      this.#options.logger.warn(
-        { ...where, bytes: result.bytesTruncated, reason: result.reason },
-        `recovery cut ${result.bytesTruncated} bytes off the log of ${partition.topic}-${partition.partition}: ${result.reason}`,
-      )
-    }
-    return result.bytesTruncated
+    this.#byLog.delete(storedLog)
+    this.#byRow.delete(storedLog.row)
   }
 
-  async #closeLogs(partitions: readonly Partition[], clean: boolean): Promise<boolean> {
-    let whole = true
-    await Promise.all(
-      this.#shards.map(async (shard) => {
-        const mine = partitions.filter(
-          (partition) => partition.shard === shard && partition.log !== NO_LOG,
-        )
-        if (mine.length === 0) return
-        const logs = mine.map((partition) => partition.log)
-        for (const partition of mine) {
-          this.#byRow.delete(partition.row)
-          partition.log = NO_LOG
-        }
-        const errors = await shard.run('close', { logs, clean })
-        for (const [i, error] of errors.entries()) {
-          if (error === 0) continue
-          whole = false
-          const partition = mine[i] as Partition
-          this.#options.logger.error(
-            { topic: partition.topic, partition: partition.partition, errno: errnoName(error) },
-            'a log could not be closed in order; it will be recovered at the next start',
-          )
-        }
-      }),
-    )
-    return whole
+  /**
+   * The session with ZooKeeper expired: nothing is led or followed until LeaderAndIsr says so again,
+   * which may be in the same leader epoch.
+   */
+  stopLeading(): void {
+    this.#life += 1
+    this.#fetchers.stopAll()
+    const { partitions } = this
+    for (const partition of partitions) this.#suspend(partition)
+    for (const partition of partitions) this.#options.roleChanged(partition)
   }
 
-  /** The thread of a shard died and a new one is up: recovers its logs and serves them again. */
-  async shardRestarted(shard: Shard): Promise<void> {
-    const mine = this.partitions.filter((partition) => partition.shard === shard)
-    for (const partition of mine) {
-      if (partition.log !== NO_LOG) this.#byRow.delete(partition.row)
-      partition.log = NO_LOG
-      this.#options.partitionGone(partition)
-    }
-    if (this.#closing) return
-    this.#checkpoints = await this.#options.directory.readCheckpoints()
-    await this.#open(mine)
-    this.#options.logger.info(
-      { partitions: mine.length },
-      'the logs of a restarted shard are recovered',
-    )
+  // --- What else happens
+
+  /** Brokers came, went, or registered anew. */
+  brokersChanged(): void {
+    this.#fetchers.brokersChanged()
+    this.#deletions.brokersChanged()
   }
 
-  storageError(row: number, errno: number): void {
-    const partition = this.#byRow.get(row)
-    this.#options.logger.error(
-      { topic: partition?.topic, partition: partition?.partition, errno: errnoName(errno) },
-      'an append failed; nothing of it was acknowledged',
-    )
+  /** There is another controller. */
+  controllerChanged(): void {
+    this.#isrs.controllerChanged()
+  }
+
+  /**
+   * A replica asks for what follows `fetchOffset` in a partition that this broker leads, and so has
+   * everything before it. Who asks was checked.
+   */
+  followerFetched(
+    partition: Partition,
+    brokerId: number,
+    fetch: {
+      readonly fetchOffset: number
+      readonly logStart: number
+      readonly brokerEpoch: number
+    },
+  ): void {
+    partition.leader?.followerFetched(brokerId, fetch)
+  }
+
+  /**
+   * DeleteRecords: [error code, low watermark]. An offset of −1 is the high watermark. Answers when
+   * every live replica begins there, or with REQUEST_TIMED_OUT.
+   */
+  async deleteRecords(
+    partition: Partition,
+    offset: number,
+    timeoutMs = 30_000,
+  ): Promise<[number, number]> {
+    if (!partition.isOnline) return [ErrorCode.KAFKA_STORAGE_ERROR, -1]
+    if (!partition.isLeader) return [ErrorCode.NOT_LEADER_OR_FOLLOWER, -1]
+    const wanted = offset === -1 ? partition.highWatermark : offset
+    const errorCode = await partition.storedLog.deleteRecords(wanted)
+    if (errorCode !== 0) return [errorCode, -1]
+    return await this.#deletions.wait(partition, wanted, timeoutMs)
+  }
+
+  /** Hands the logs of a topic another config. */
+  async reconfigureTopic(topic: string, config: TopicConfig): Promise<void> {
+    await this.#options.logs.reconfigure(topic, config)
+    for (const partition of this.#topics.get(topic) ?? []) partition?.leader?.reconfigured()
+  }
+
+  /** How fast replicas may catch up that the topics name as throttled. */
+  setReplicationRates({ leader, follower }: ReplicationRates): void {
+    this.leaderQuota.bytesPerSecond = leader
+    this.#followerQuota.bytesPerSecond = follower
   }
 
   /** Runs a control task on the shard of a partition; null when its log is not open now. */
@@ -303,160 +447,109 @@ export class ReplicaManager {
     name: N,
     input: (log: number) => ControlInput<N>,
   ): Promise<ControlOutput<N> | null> {
-    if (partition.log === NO_LOG) return null
-    return await partition.shard.run(name, input(partition.log))
+    return await (partition.storedLog as ShardLog).control(name, input)
   }
 
-  /**
-   * Cuts the log of a partition that this broker follows at `offset`, or with `fully` empties it to
-   * begin there. Throws an Error that names the partition and the errno; the log may be offline then.
-   */
-  async truncate(
-    partition: Partition,
-    offset: number,
-    { fully = false }: { readonly fully?: boolean } = {},
-  ): Promise<void> {
-    await this.cleaner.stop([partition])
-    const errno = await this.control(partition, 'truncate', (log) => ({ log, offset, fully }))
-    await this.cleaner.truncated(partition, offset)
-    if (errno === 0) return
-    const what = errno === null ? 'its log is not open' : errnoName(errno)
-    throw new Error(
-      `${partition.topic}-${partition.partition} could not be cut at offset ${offset}: ${what}`,
-    )
+  /** Ends all roles, because the broker stops. The logs stay open. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#life += 1
+    this.#lagTimer?.cancel()
+    this.#isrs.close()
+    this.#fetchers.stopAll()
+    this.deadlines.close()
+    for (const partition of this.partitions) this.#suspend(partition)
   }
 
-  /** DeleteRecords: [error code, low watermark]. An offset of -1 is the high watermark. */
-  async deleteRecords(partition: Partition, offset: number): Promise<[number, number]> {
-    const wanted = offset === -1 ? partition.highWatermark : offset
-    const error = await this.control(partition, 'deleteRecords', (log) => ({ log, offset: wanted }))
-    if (error === null) return [ErrorCode.KAFKA_STORAGE_ERROR, -1]
-    return error === 0 ? [0, partition.logStart] : [error, -1]
-  }
-
-  /** Starts the periodic work: retention, recovery points, checkpoints. */
-  startUpkeep(): void {
-    const every = (intervalMs: number, work: () => Promise<void>): void => {
-      const run = (): void => {
-        this.#upkeep = this.#upkeep.then(work).catch((error: unknown) => {
-          if (this.#closing) return
-          this.#options.logger.error(
-            { error: String(error) },
-            'upkeep of the logs failed; it will be tried again',
-          )
-        })
-        void this.#upkeep.then(() => {
-          if (!this.#closing) this.#options.timers.schedule(intervalMs, run)
-        })
+  #watchLag(): void {
+    const { timers, settings } = this.#options
+    this.#lagTimer = timers.schedule(settings.lagTimeMaxMs / 2, () => {
+      for (const partition of this.#byLog.values()) {
+        const { leader } = partition
+        if (leader === null || !leader.hasFollowers) continue
+        leader.checkLag()
+        this.deadlines.look(partition)
       }
-      this.#options.timers.schedule(intervalMs, run)
-    }
-    every(this.#options.retentionCheckIntervalMs, () => this.applyRetention())
-    every(this.#options.recoveryPointIntervalMs, () => this.checkpoint())
-    // By itself: the others are not to wait for it.
-    const clean = (): void => {
-      void this.cleaner
-        .run()
-        .catch((error: unknown) => {
-          if (this.#closing) return
-          this.#options.logger.error({ error: String(error) }, 'the log cleaner failed')
-        })
-        .then(() => {
-          if (!this.#closing) this.#options.timers.schedule(this.#options.cleanerBackoffMs, clean)
-        })
-    }
-    if (this.#options.cleaner.threads > 0) {
-      this.#options.timers.schedule(this.#options.cleanerBackoffMs, clean)
-    }
+      this.#watchLag()
+    })
   }
 
-  /** Deletes the segments that retention allows. */
-  async applyRetention(): Promise<void> {
-    for (const shard of this.#shards) {
-      const mine = this.partitions.filter(
-        (partition) =>
-          partition.shard === shard &&
-          partition.log !== NO_LOG &&
-          !this.cleaner.isCleaning(partition),
-      )
-      if (mine.length === 0) continue
-      const results = await shard.run('deleteOldSegments', {
-        logs: mine.map((partition) => partition.log),
-        nowMs: this.#options.clock.nowMs(),
-      })
-      for (const [i, [errno, segments, bytes]] of results.entries()) {
-        const { topic, partition } = mine[i] as Partition
-        if (errno !== 0) {
-          this.#options.logger.error(
-            { topic, partition, errno: errnoName(errno) },
-            'retention failed',
-          )
-        } else if (segments > 0) {
-          this.#options.logger.info({ topic, partition, segments, bytes }, 'old segments deleted')
-        }
-      }
-    }
+  #logGone(log: PartitionLog): void {
+    const partition = this.#byLog.get(log)
+    if (partition === undefined) return
+    this.#byRow.delete(log.row)
+    this.#fetchers.stop(log)
+    this.#options.roleChanged(partition)
   }
 
-  /** Forces what is unflushed to disk, then writes the checkpoints. */
-  async checkpoint(): Promise<void> {
-    const open = this.partitions.filter((partition) => partition.log !== NO_LOG)
-    for (const shard of this.#shards) {
-      const mine = open.filter((partition) => partition.shard === shard)
-      for (let i = 0; i < mine.length; i += FLUSH_PARTITIONS_AT_ONCE) {
-        const some = mine.slice(i, i + FLUSH_PARTITIONS_AT_ONCE)
-        const errors = await shard.run(
-          'flush',
-          some.map((partition) => partition.log),
-        )
-        for (const [j, error] of errors.entries()) {
-          if (error === 0) continue
-          const { topic, partition } = some[j] as Partition
-          this.#options.logger.error(
-            { topic, partition, errno: errnoName(error) },
-            'a log could not be flushed',
-          )
-        }
-      }
-    }
-    await this.#writeCheckpoints(open)
+  /** It has the role that it had before its shard died. */
+  #logReopened(log: PartitionLog): void {
+    const partition = this.#byLog.get(log)
+    if (partition === undefined) return
+    this.#byRow.set(log.row, partition)
+    if (partition.leader !== null) partition.leader.reopened()
+    else if (partition.isFollower) this.#follow(partition)
+    this.#options.roleChanged(partition)
   }
 
-  async #writeCheckpoints(open: readonly Partition[]): Promise<void> {
-    const points: { topic: string; partition: number; offset: number }[] = []
-    for (const shard of this.#shards) {
-      const mine = open.filter((partition) => partition.shard === shard)
-      if (mine.length === 0) continue
-      const offsets = await shard.run(
-        'recoveryPoints',
-        mine.map((partition) => partition.log),
-      )
-      for (const [i, offset] of offsets.entries()) {
-        const { topic, partition } = mine[i] as Partition
-        if (offset >= 0) points.push({ topic, partition, offset })
-      }
+  #logFailed(log: PartitionLog): void {
+    const partition = this.#byLog.get(log)
+    if (partition !== undefined && !partition.isSuspended) {
+      this.#suspend(partition)
+      log.failParked(ErrorCode.KAFKA_STORAGE_ERROR)
+      this.#fetchers.closeIdle()
+      this.#options.roleChanged(partition)
     }
-    const offsetsOf = (read: (partition: Partition) => number) =>
-      open
-        .filter((partition) => partition.log !== NO_LOG)
-        .map((partition) => ({
-          topic: partition.topic,
-          partition: partition.partition,
-          offset: Math.max(0, read(partition)),
-        }))
-    await this.#options.directory.writeRecoveryPoints(points)
-    await this.#options.directory.writeHighWatermarks(offsetsOf((one) => one.highWatermark))
-    await this.#options.directory.writeLogStarts(offsetsOf((one) => one.logStart))
+    this.#options.logDirFailed()
   }
+}
 
-  /** Flushes and closes every log; writes the mark if all of it worked. */
-  async close(): Promise<void> {
-    this.#closing = true
-    await this.cleaner.close()
-    await this.#upkeep
-    const open = this.partitions.filter((partition) => partition.log !== NO_LOG)
-    await this.checkpoint()
-    const whole = await this.#closeLogs(open, true)
-    if (whole) await this.#options.directory.writeCleanShutdownMark()
-  }
+function isOtherTopic(own: string, told: string): boolean {
+  return own !== '' && own !== told && told !== NO_TOPIC_ID
+}
+
+/** Open, and not usable: its disk failed. */
+function hasFailed(log: PartitionLog): boolean {
+  return log.log !== 0 && !log.isOnline
+}
+
+function toldStates(request: LeaderAndIsrRequest): ToldState[] {
+  const grouped = request.topicStates.flatMap(({ topicName, topicId, partitionStates }) =>
+    partitionStates.map((state) => ({ ...state, topicName, topicId })),
+  )
+  const ungrouped = request.ungroupedPartitionStates.map((state) => ({
+    ...state,
+    topicId: NO_TOPIC_ID,
+  }))
+  return [...grouped, ...ungrouped].map((state) => ({
+    topic: state.topicName,
+    topicId: state.topicId,
+    partition: state.partitionIndex,
+    leader: state.leader,
+    leaderEpoch: state.leaderEpoch,
+    partitionEpoch: state.partitionEpoch,
+    replicas: state.replicas,
+    isr: state.isr,
+  }))
+}
+
+function partitionsToStop(request: StopReplicaRequest): ToStop[] {
+  const isDeleted = request.deletePartitions
+  return [
+    ...request.topicStates.flatMap(({ topicName, partitionStates }) =>
+      partitionStates.map(({ partitionIndex, leaderEpoch, deletePartition }) => ({
+        ...{ topic: topicName, partition: partitionIndex, leaderEpoch },
+        isDeleted: deletePartition,
+      })),
+    ),
+    ...request.topics.flatMap(({ name, partitionIndexes }) =>
+      partitionIndexes.map((partition) => ({
+        ...{ topic: name, partition, leaderEpoch: -1, isDeleted },
+      })),
+    ),
+    ...request.ungroupedPartitions.map(({ topicName, partitionIndex }) => ({
+      ...{ topic: topicName, partition: partitionIndex, leaderEpoch: -1, isDeleted },
+    })),
+  ]
 }

@@ -1,61 +1,51 @@
-/** Puts the parts of the control plane together: managers, handlers, the table of APIs. */
+/** Puts the parts of the control plane together: cluster, managers, handlers, the table of APIs. */
 import type { LoadedConfig } from '../config/load-broker-config.ts'
-import type { TopicConfig } from '../config/topic-config.ts'
-import { BrokerConfigManager } from '../controller/broker-config-manager.ts'
-import { LiveBrokerTexts } from '../controller/broker-texts.ts'
-import {
-  type CreateOutcome,
-  type NewTopic,
-  type TopicHost,
-  TopicManager,
-} from '../controller/topic-manager.ts'
-import type { GroupCoordinator } from '../group/group-coordinator.ts'
-import { OFFSETS_TOPIC } from '../group/record-schemas.ts'
+import type { BrokerConfigManager } from '../controller/broker-config-manager.ts'
+import type { LiveBrokerTexts } from '../controller/broker-texts.ts'
+import type { NewTopic, TopicOutcome } from '../controller/topic-change.ts'
+import type { TopicConfigManager } from '../controller/topic-config-manager.ts'
 import type { MetadataCache } from '../metadata/metadata-cache.ts'
-import type { BrokerEndpoint, TopicImage } from '../metadata/topic-image.ts'
+import type { BrokerEndpoint } from '../metadata/topic-image.ts'
 import type { Connection } from '../network/connection.ts'
 import type { RequestHandler } from '../network/request-handler.ts'
+import { errorName } from '../protocol/error-codes.ts'
 import { ApiVersions } from '../protocol/messages/api-versions.ts'
-import { DeleteRecords } from '../protocol/messages/delete-records.ts'
-import { DescribeLogDirs } from '../protocol/messages/describe-log-dirs.ts'
-import { Fetch } from '../protocol/messages/fetch.ts'
-import { ListOffsets } from '../protocol/messages/list-offsets.ts'
-import { OffsetForLeaderEpoch } from '../protocol/messages/offset-for-leader-epoch.ts'
-import { Produce } from '../protocol/messages/produce.ts'
-import { claimBrokerId } from '../registry/broker-claim.ts'
 import type { ClusterRegistry } from '../registry/cluster-registry.ts'
 import type { FetchPurgatory } from '../replica/delayed-fetch.ts'
 import type { InternalLog } from '../replica/internal-log.ts'
+import type { Partition } from '../replica/partition.ts'
 import type { RecordConverter } from '../replica/record-converter.ts'
 import type { ReplicaManager } from '../replica/replica-manager.ts'
-import { ProducerIdManager } from '../transaction/producer-id-manager.ts'
+import { ProducerIdManager, type ProducerIdRange } from '../transaction/producer-id-manager.ts'
 import type { Clock } from '../util/clock.ts'
 import type { Logger } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
 import type { TimerQueue } from '../util/timer-queue.ts'
 import { createApiTable } from './api-table.ts'
-import { FetchSessionCache } from './fetch-session.ts'
+import type { ClusterMember } from './cluster/cluster-member.ts'
+import { watchConfigs } from './cluster/config-watch.ts'
+import { applyUpdateMetadata } from './cluster/metadata-update.ts'
+import { ControllerForwarding } from './controller-forwarding.ts'
+import { createDataPath } from './data-path.ts'
+import { GroupRoles } from './group-roles.ts'
 import { createGroups } from './groups.ts'
 import { unsupportedApiVersions } from './handlers/api-versions.ts'
-import { createDeleteRecordsHandler } from './handlers/delete-records.ts'
-import { createDescribeLogDirsHandler } from './handlers/describe-log-dirs.ts'
-import { FetchHandler } from './handlers/fetch.ts'
-import { createListOffsetsHandler } from './handlers/list-offsets.ts'
-import { createOffsetForLeaderEpochHandler } from './handlers/offset-for-leader-epoch.ts'
-import { ProduceHandler } from './handlers/produce.ts'
-import { RequestDispatcher, serve, serveFrames } from './request-dispatcher.ts'
+import { RequestDispatcher } from './request-dispatcher.ts'
 import { Responder } from './responder.ts'
+import { TopicCreator } from './topic-creator.ts'
 
 /** How long an embedding program waits for its topics. */
 const CREATE_TIMEOUT_MS = 30_000
-/** An ensemble that has just lost its leader grants a session its whole time-out once more. */
-const OLD_SESSIONS = 2
 
 export interface ApisOptions {
   readonly loaded: LoadedConfig
   readonly brokerId: number
   readonly registry: ClusterRegistry
   readonly metadata: MetadataCache
+  readonly texts: LiveBrokerTexts
+  readonly brokerConfigs: BrokerConfigManager
+  readonly topicConfigs: TopicConfigManager
+  readonly member: ClusterMember
   readonly replicas: ReplicaManager
   readonly internalLog: InternalLog
   readonly purgatory: FetchPurgatory
@@ -70,83 +60,23 @@ export interface ApisOptions {
 
 export interface Apis {
   readonly handle: RequestHandler
+  /** The role of a partition has changed, or its log is not open any more. */
+  roleChanged(partition: Partition): void
+  /** Announces where this broker is, and waits until it has its place in the cluster. */
+  join(endpoints: ReadonlyMap<string, BrokerEndpoint>): Promise<void>
   /** Answers what waits for something that will not come any more. */
   stop(): void
   produceResult(connection: Connection, sequence: number, apiVersion: number): void
   /** As CreateTopics does; one outcome per topic. */
-  createTopics(topics: readonly NewTopic[]): Promise<readonly CreateOutcome[]>
-  /** What the logs of this broker are, after `load`. */
-  topics(): { readonly image: TopicImage; readonly config: TopicConfig }[]
-  /** Announces where clients reach this broker. */
-  register(endpoints: ReadonlyMap<string, BrokerEndpoint>): Promise<void>
+  createTopics(topics: readonly NewTopic[]): Promise<readonly TopicOutcome[]>
 }
 
-/**
- * The logs of this broker, with the groups told of what happens to topics: they lose the offsets
- * of those that go, and get those of the offsets topic when it comes.
- */
-function hostOf(
-  replicas: ReplicaManager,
-  groups: { readonly current: GroupCoordinator | null },
-): TopicHost {
-  return {
-    openTopic: async (image, config, first = 0) => {
-      await replicas.openTopic(image, config, first)
-      if (image.name === OFFSETS_TOPIC) lead(groups.current, image, first)
-    },
-    reconfigureTopic: (name, config) => replicas.reconfigureTopic(name, config),
-    deleteTopic: async (name) => {
-      const isOffsets = name === OFFSETS_TOPIC
-      const partitions = isOffsets ? replicas.partitions.filter((one) => one.topic === name) : []
-      for (const { partition } of partitions) groups.current?.resign(partition)
-      await replicas.deleteTopic(name)
-      await groups.current?.topicDeleted(name)
-    },
-  }
-}
-
-/** Loads the groups of the offsets partitions from number `first` on. */
-function lead(groups: GroupCoordinator | null, image: TopicImage, first: number): void {
-  for (const { partition } of image.partitions.slice(first)) void groups?.becomeLeader(partition)
-}
-
-/** Has `renew` called in each new session, after one has expired. */
-function followSession(
-  registry: ClusterRegistry,
-  logger: Logger,
-  renew: () => Promise<void>,
-): void {
-  let isExpired = false
-  registry.onSessionState((state) => {
-    if (state === 'expired') isExpired = true
-    if (state !== 'connected' || !isExpired) return
-    isExpired = false
-    renew().catch((error: unknown) => {
-      isExpired = true // The next connection tries again.
-      logger.error({ err: error }, 'the broker could not register anew')
-    })
-  })
-}
-
-/** Reads the cluster's state and makes the handlers. Throws RegistryError. */
-export async function createApis(options: ApisOptions): Promise<Apis> {
-  const { loaded, brokerId, registry, metadata, replicas, logger, clock } = options
-  const texts = new LiveBrokerTexts(loaded.explicit)
-  const brokerConfigs = new BrokerConfigManager({ brokerId, registry, texts, logger })
-  const groupsOf: { current: GroupCoordinator | null } = { current: null }
-  const topicManager = new TopicManager({
-    registry,
-    metadata,
-    host: hostOf(replicas, groupsOf),
-    config: loaded.config,
-    texts,
-    random: options.random,
-    timers: options.timers,
-    logger,
-  })
-  brokerConfigs.onChange(() => topicManager.reconfigureAll())
+/** Makes the handlers, and has the cluster's requests change what they answer. */
+export function createApis(options: ApisOptions): Apis {
+  const { loaded, brokerId, registry, metadata, replicas, member, logger, clock } = options
+  const { config } = loaded
   const { groups, offsetStore } = createGroups({
-    config: loaded.config,
+    config,
     metadata,
     log: options.internalLog,
     clock,
@@ -154,18 +84,25 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
     random: options.random,
     logger,
   })
-  groupsOf.current = groups
-  const producerIds = new ProducerIdManager({ registry, brokerId, firstId: clock.nowMs() })
+  const groupRoles = new GroupRoles(groups)
   const responder = new Responder(options.transport)
+  const forwarding = new ControllerForwarding({
+    ...{ controller: member.controller, channel: member.channel, responder },
+    timeoutMs: config.controllerSocketTimeoutMs,
+    clientId: `broker-${brokerId}`,
+  })
+  const topics = new TopicCreator({ controller: member.controller, forwarding })
   const services = {
     brokerId,
-    config: loaded.config,
-    texts,
+    config,
+    texts: options.texts,
     metadata,
     registry,
-    topicManager,
-    brokerConfigs,
-    producerIds,
+    controller: member.controller,
+    topics,
+    topicConfigs: options.topicConfigs,
+    brokerConfigs: options.brokerConfigs,
+    producerIds: new ProducerIdManager({ allocate: () => allocateProducerIds(member, brokerId) }),
     groups,
     offsetStore,
     clock,
@@ -173,98 +110,75 @@ export async function createApis(options: ApisOptions): Promise<Apis> {
     timers: options.timers,
     logger,
   }
-  const produce = new ProduceHandler({ responder, replicas, clock, brokerId })
-  const fetch = new FetchHandler({
-    responder,
-    replicas,
-    metadata,
-    purgatory: options.purgatory,
-    sessions: new FetchSessionCache({
-      slots: loaded.config.maxIncrementalFetchSessionCacheSlots,
-      clock,
-      random: options.random,
-    }),
-    fetchMaxBytes: loaded.config.fetchMaxBytes,
-    decompressionMaxBytes: loaded.config.decompressionMaxBytes,
-    conversions: options.conversions,
-    logger,
+  const dataPath = createDataPath({ ...options, responder })
+  const apis = createApiTable({
+    ...{ responder, services, forwarding, dataPath: dataPath.apis },
+    cluster:
+      config.zookeeperConnect === null
+        ? null
+        : { ...member, forwarding, logger, controlRequests: member.controlRequests },
   })
-  const apis = createApiTable(responder, services, [
-    serveFrames(Produce, (frame) => produce.handle(frame)),
-    serveFrames(Fetch, (frame) => fetch.handle(frame)),
-    serve(responder, ListOffsets, createListOffsetsHandler({ replicas })),
-    serve(responder, OffsetForLeaderEpoch, createOffsetForLeaderEpochHandler({ replicas })),
-    serve(responder, DeleteRecords, createDeleteRecordsHandler({ replicas })),
-    serve(
-      responder,
-      DescribeLogDirs,
-      createDescribeLogDirsHandler({ replicas, dataDirectory: options.dataDirectory }),
-    ),
-  ])
   const dispatcher = new RequestDispatcher(apis, (frame) => {
     // In the oldest version, which every client can read.
     responder.respond(ApiVersions, { ...frame, apiVersion: 0 }, unsupportedApiVersions())
   })
-
-  const setBroker = (brokerEpoch: number, endpoints: ReadonlyMap<string, BrokerEndpoint>): void =>
-    metadata.setBrokers([{ brokerId, brokerEpoch, rack: loaded.config.brokerRack, endpoints }])
-
-  // One broker: it is alive, and it is the controller.
-  setBroker(-1, new Map())
-  await registry.electController({ brokerId, timestampMs: clock.nowMs() })
-  metadata.setController(brokerId)
-  await brokerConfigs.load()
-  await topicManager.load()
-
-  const claim = async (endpoints: ReadonlyMap<string, BrokerEndpoint>): Promise<void> => {
-    const brokerEpoch = await claimBrokerId({
-      registry,
-      registration: {
-        brokerId,
-        rack: loaded.config.brokerRack,
-        timestampMs: clock.nowMs(),
-        endpoints: [...endpoints].map(([listenerName, { host, port }]) => ({
-          listenerName,
-          securityProtocol: 'PLAINTEXT',
-          host,
-          port,
-        })),
-      },
-      patienceMs: OLD_SESSIONS * loaded.config.zookeeperSessionTimeoutMs,
-      timers: options.timers,
-      logger,
-    })
-    setBroker(brokerEpoch, endpoints)
-  }
-
+  const unwatchConfigs = watchConfigs({ ...options, brokerId, registry, metadata, replicas })
+  member.attach({
+    replicas,
+    updateMetadata: async (request) => {
+      const wanted = request.topicStates.map(({ topicName }) => topicName)
+      await options.topicConfigs.load(wanted)
+      const removed = applyUpdateMetadata(request, {
+        metadata,
+        epochOf: (id) => member.brokers.epochOf(id),
+        configsOf: (topic) => options.topicConfigs.configsOf(topic),
+      })
+      for (const topic of removed) {
+        options.topicConfigs.forget(topic)
+        void groups.topicDeleted(topic)
+      }
+    },
+  })
   const expireOffsets = (): void => {
-    options.timers.schedule(loaded.config.offsetsRetentionCheckIntervalMs, () => {
+    options.timers.schedule(config.offsetsRetentionCheckIntervalMs, () => {
       void groups.expireOffsets().then(expireOffsets)
     })
   }
-
   return {
     handle: (frame) => dispatcher.handle(frame),
-    stop: () => groups.close(),
+    roleChanged: (partition) => {
+      groupRoles.roleChanged(partition)
+      if (partition.row >= 0) options.purgatory.expire(partition.row)
+    },
+    stop: () => {
+      unwatchConfigs()
+      groups.close()
+    },
     produceResult: (connection, sequence, version) =>
-      produce.handleResult(connection, sequence, version),
-    createTopics: (topics) =>
-      topicManager.createTopics(topics, { timeoutMs: CREATE_TIMEOUT_MS, validateOnly: false }),
-    topics: () =>
-      [...metadata.topics()].map((image) => ({
-        image,
-        config: topicManager.effectiveConfig(image),
-      })),
-    register: async (endpoints) => {
-      await claim(endpoints)
-      followSession(registry, logger, async () => {
-        await registry.electController({ brokerId, timestampMs: clock.nowMs() })
-        await claim(endpoints)
-      })
-      const offsets = metadata.topic(OFFSETS_TOPIC)
-      if (offsets !== undefined) lead(groups, offsets, 0)
+      dataPath.produce.handleResult(connection, sequence, version),
+    createTopics: (wanted) =>
+      topics.createTopics(wanted, { timeoutMs: CREATE_TIMEOUT_MS, validateOnly: false }),
+    join: async (endpoints) => {
+      await member.join(
+        [...endpoints].map(([listenerName, { host, port }]) => ({
+          ...{ listenerName, host, port, securityProtocol: 'PLAINTEXT' },
+        })),
+      )
       expireOffsets()
-      await topicManager.resumeDeletions()
     },
   }
+}
+
+/** A block of producer ids from the controller. Throws an Error. */
+async function allocateProducerIds(
+  member: ClusterMember,
+  brokerId: number,
+): Promise<ProducerIdRange> {
+  const { brokerEpoch } = member
+  const answer = await member.channel.allocateProducerIds({ brokerId, brokerEpoch })
+  if (answer.errorCode !== 0) {
+    throw new Error(`the controller gives no producer ids: ${errorName(answer.errorCode)}`)
+  }
+  const { producerIdStart, producerIdLen } = answer
+  return { start: producerIdStart, end: producerIdStart + producerIdLen - 1 }
 }

@@ -10,7 +10,7 @@ export async function ensureOffsetsTopic(services: Services): Promise<boolean> {
   const { metadata, config, logger } = services
   if (metadata.topic(OFFSETS_TOPIC) !== undefined) return true
   const factor = Math.min(config.offsetsTopicReplicationFactor, metadata.brokers.length)
-  const [outcome] = await services.topicManager.createTopics(
+  const [outcome] = await services.topics.createTopics(
     [
       {
         name: OFFSETS_TOPIC,

@@ -29,13 +29,14 @@ export type ApiHandler<A extends ApiSchema> = (
   context: RequestContext,
 ) => ResponseInput<A> | Promise<ResponseInput<A>>
 
-/** Serves an API whose handler sees messages. */
+/** Serves an API whose handler sees messages, in all versions that are known if none are given. */
 export function serve<A extends ApiSchema>(
   responder: Responder,
   api: A,
   handler: ApiHandler<A>,
+  versions = api.versions,
 ): ServedApi {
-  const range = parseVersions(api.versions)
+  const range = parseVersions(versions)
   return {
     api,
     minVersion: range.min,

@@ -35,7 +35,16 @@ export class Responder {
     return this.reader.reset(this.#scratch, 0, n, false)
   }
 
-  /** The same for a Produce request, without its record payloads; the frame stays held. */
+  /** A copy of a frame, from its header on; null when its connection is gone. */
+  readBytes(frame: Frame): Buffer | null {
+    const bytes = Buffer.allocUnsafe(frame.bytes)
+    const n = addon.readFrame(this.transport, frame.connection.id, frame.sequence, bytes)
+    if (n < 0) return null
+    addon.releaseFrame(this.transport, frame.connection.id, frame.sequence)
+    return bytes.subarray(0, n)
+  }
+
+  /** As `read`, for a Produce request, without its record payloads; the frame stays held. */
   readProduce(frame: Frame): MessageReader | null {
     if (this.#scratch.length > KEPT_SCRATCH_BYTES) this.#fit(0)
     for (;;) {
@@ -100,6 +109,14 @@ export class Responder {
       this.#cuts,
       cuts.length,
     )
+  }
+
+  /** Sends an answer that is encoded already, from its header on. */
+  sendBytes(frame: Frame, response: Uint8Array): void {
+    const bytes = Buffer.allocUnsafe(4 + response.length)
+    bytes.writeInt32BE(response.length, 0)
+    bytes.set(response, 4)
+    addon.respond(this.transport, frame.connection.id, frame.sequence, bytes, 0, bytes.length)
   }
 
   /** The request is done and has no answer (acks=0). */

@@ -2,7 +2,8 @@
 import type { BrokerConfig } from '../config/broker-config.ts'
 import type { BrokerConfigManager } from '../controller/broker-config-manager.ts'
 import type { LiveBrokerTexts } from '../controller/broker-texts.ts'
-import type { TopicManager } from '../controller/topic-manager.ts'
+import type { Controller } from '../controller/controller.ts'
+import type { TopicConfigManager } from '../controller/topic-config-manager.ts'
 import type { GroupCoordinator } from '../group/group-coordinator.ts'
 import type { OffsetStore } from '../group/offset-store.ts'
 import type { MetadataCache } from '../metadata/metadata-cache.ts'
@@ -12,6 +13,7 @@ import type { Clock } from '../util/clock.ts'
 import type { Logger } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
 import type { TimerQueue } from '../util/timer-queue.ts'
+import type { TopicCreator } from './topic-creator.ts'
 
 export interface Services {
   readonly brokerId: number
@@ -19,7 +21,9 @@ export interface Services {
   readonly texts: LiveBrokerTexts
   readonly metadata: MetadataCache
   readonly registry: ClusterRegistry
-  readonly topicManager: TopicManager
+  readonly controller: Controller
+  readonly topics: TopicCreator
+  readonly topicConfigs: TopicConfigManager
   readonly brokerConfigs: BrokerConfigManager
   readonly producerIds: ProducerIdManager
   readonly groups: GroupCoordinator

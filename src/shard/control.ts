@@ -51,9 +51,18 @@ export interface ControlTasks {
   epochEndOffset: [{ readonly log: number; readonly epoch: number }, [number, number]]
   /**
    * Cuts a log that does not lead at an offset, or with `fully` empties it to begin there, behind
-   * everything that was queued before. 0 or an errno; 1 (EPERM) for a log that leads.
+   * everything that was queued before. 0 or an errno; 1 (EPERM) for a log that leads, 116 (ESTALE)
+   * for one that does not follow that leader epoch (-1: any).
    */
-  truncate: [{ readonly log: number; readonly offset: number; readonly fully: boolean }, number]
+  truncate: [
+    {
+      readonly log: number
+      readonly offset: number
+      readonly fully: boolean
+      readonly leaderEpoch: number
+    },
+    number,
+  ]
   /** null for a log that is gone. */
   cleaningStates: [
     { readonly logs: readonly { readonly log: number; readonly times: boolean }[] },

@@ -191,9 +191,14 @@ function cleaningState(log: number, times: boolean): CleaningState | null {
 
 const EBUSY = 16
 
-async function truncate({ log, offset, fully }: ControlInput<'truncate'>): Promise<number> {
+async function truncate({
+  log,
+  offset,
+  fully,
+  leaderEpoch,
+}: ControlInput<'truncate'>): Promise<number> {
   for (;;) {
-    const errno = addon.truncateLog(log, offset, fully)
+    const errno = addon.truncateLog(log, offset, fully, leaderEpoch)
     if (errno !== EBUSY) return errno
     // What is in the slow lane was queued before. Its turns come meanwhile.
     await new Promise((resolve) => setImmediate(resolve))

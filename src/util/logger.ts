@@ -15,6 +15,17 @@ export function createLogger(level: string): Logger {
   return logger
 }
 
+/** Takes what is told for information as something for debugging. */
+export function quieter(logger: Logger): Logger {
+  return {
+    child: (bindings) => quieter(logger.child(bindings)),
+    debug: (fields, message) => logger.debug(fields, message),
+    info: (fields, message) => logger.debug(fields, message),
+    warn: (fields, message) => logger.warn(fields, message),
+    error: (fields, message) => logger.error(fields, message),
+  }
+}
+
 /** Swallows everything: for embedding and tests. */
 export const silentLogger: Logger = {
   child: () => silentLogger,

@@ -30,6 +30,12 @@ export class TimerQueue {
     return this.#heap.length - this.#cancelled
   }
 
+  /** Of the clock below, monotonic. */
+  get nowMs(): number {
+    return this.#clock.monotonicMs()
+  }
+
+  /** Calls back once after the time, unless it is cancelled before. */
   schedule(delayMs: number, callback: () => void): Timer {
     const entry: Entry = {
       deadlineMs: this.#clock.monotonicMs() + delayMs,

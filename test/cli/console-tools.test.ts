@@ -228,7 +228,7 @@ test('wrong words get one line and status 1, and what cannot be reached too', as
     ['kafka-console-consumer', [...nobody], /one of --topic and --include is required/],
     ['kafka-console-consumer', [...nobody, '--topic', 't', '--offset', '1'], /needs --partition/],
     ['kafka-console-consumer', [...nobody, '--topic', 't', '--formatter', 'No'], /no formatter/],
-    ['kafka-console-consumer', ['--zookeeper', 'x', '--topic', 't'], /use --bootstrap-server/],
+    ['kafka-console-consumer', ['--zookeeper', 'a:b:c', '--topic', 't'], /is not host:port/],
     ['kafka-console-producer', [...nobody, '--topic', 't'], /no broker answers/],
     ['kafka-console-producer', [...nobody, '--topic', 't', '--request-required-acks', '2'], /acks/],
     ['kafka-console-producer', [...nobody, '--tpic', 't'], /did you mean --topic|--tpic/],

@@ -19,7 +19,8 @@ test('replicas are distinct, as many as wanted, and spread evenly', () => {
       const brokerIds = Array.from({ length: brokers }, (_, i) => 10 + 3 * i)
       const replicationFactor = Math.min(factor, brokers)
       const assignment = assignReplicas({
-        brokerIds,
+        brokers: brokerIds.map((brokerId) => ({ brokerId, rack: null })),
+        firstReplica: null,
         partitionCount: partitions,
         replicationFactor,
         firstPartition: first,
@@ -38,7 +39,8 @@ test('too few brokers, or none', () => {
     assert.throws(
       () =>
         assignReplicas({
-          brokerIds,
+          brokers: brokerIds.map((brokerId) => ({ brokerId, rack: null })),
+          firstReplica: null,
           partitionCount: 1,
           replicationFactor: 3,
           firstPartition: 0,
@@ -47,5 +49,42 @@ test('too few brokers, or none', () => {
       (error) =>
         error instanceof KafkaError && error.errorCode === ErrorCode.INVALID_REPLICATION_FACTOR,
     )
+  }
+})
+
+test('racks: as Apache Kafka places replicas, one in each rack before any twice', () => {
+  const brokers = [
+    { brokerId: 0, rack: 'rack1' },
+    { brokerId: 1, rack: 'rack3' },
+    { brokerId: 2, rack: 'rack3' },
+    { brokerId: 3, rack: 'rack2' },
+    { brokerId: 4, rack: 'rack2' },
+    { brokerId: 5, rack: 'rack1' },
+  ]
+  const first = { integer: () => 0, bytes: (count: number) => Buffer.alloc(count) }
+  const assign = (partitionCount: number) =>
+    assignReplicas({
+      ...{ brokers, partitionCount, replicationFactor: 3 },
+      ...{ firstPartition: 0, firstReplica: null, random: first },
+    })
+  // Worked out by hand from the order 0, 3, 1, 5, 4, 2 of alternating racks.
+  assert.deepEqual(assign(7), [
+    [0, 3, 1],
+    [3, 1, 5],
+    [1, 5, 4],
+    [5, 4, 2],
+    [4, 2, 0],
+    [2, 0, 3],
+    [0, 4, 2],
+  ])
+  for (const seed of [1, 2, 3, 4]) {
+    const replicas = assignReplicas({
+      ...{ brokers, partitionCount: 60, replicationFactor: 4 },
+      ...{ firstPartition: 3, firstReplica: 5, random: new SeededRandom(seed) },
+    })
+    checkAssignment(replicas, (id) => id <= 5, 4)
+    for (const ids of replicas) {
+      assert.equal(new Set(ids.map((id) => brokers[id]?.rack)).size, 3)
+    }
   }
 })

@@ -5,15 +5,19 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import type { TopicConfig } from '../../src/config/topic-config.ts'
 import { effectiveTopicConfig } from '../../src/config/topic-settings.ts'
 import { DataDirectory } from '../../src/log/data-directory.ts'
 import { RecordCursor } from '../../src/log/record-cursor.ts'
 import { buildBatch, readBatch } from '../../src/log/record-format.ts'
 import { Transport } from '../../src/network/transport.ts'
+import type { LeaderAndIsrRequest } from '../../src/protocol/messages/leader-and-isr.ts'
 import { createInternalLog } from '../../src/replica/internal-log.ts'
 import type { LogCleanerSettings } from '../../src/replica/log-cleaner.ts'
+import { LogManager } from '../../src/replica/log-manager.ts'
 import type { Partition } from '../../src/replica/partition.ts'
-import { ReplicaManager } from '../../src/replica/replica-manager.ts'
+import { ReplicaManager, type ReplicaManagerOptions } from '../../src/replica/replica-manager.ts'
+import type { ShardLog } from '../../src/replica/shard-log.ts'
 import { Shard } from '../../src/shard/shard.ts'
 import { ManualClock } from '../../src/util/clock.ts'
 import { type Logger, silentLogger } from '../../src/util/logger.ts'
@@ -42,6 +46,14 @@ interface Line {
   readonly message: string
 }
 
+export function topicConfig(configs: Readonly<Record<string, string>>): TopicConfig {
+  return effectiveTopicConfig(new Map(Object.entries(configs)), {
+    dynamic: new Map(),
+    dynamicDefault: new Map(),
+    fixed: new Map(),
+  })
+}
+
 /** A logger that keeps what it is given. */
 function keepingLogger(lines: Line[]): Logger {
   const keep =
@@ -51,6 +63,22 @@ function keepingLogger(lines: Line[]): Logger {
     }
   const logger = { info: keep('info'), warn: keep('warn'), error: keep('error') }
   return { ...silentLogger, ...logger } as Logger
+}
+
+/** What the controller says of a topic of one partition that this broker has to itself. */
+function leadAlone(topic: string): LeaderAndIsrRequest {
+  const partitionStates = [
+    {
+      ...{ topicName: topic, partitionIndex: 0, controllerEpoch: 1, leader: 0, leaderEpoch: 0 },
+      ...{ isr: [0], partitionEpoch: 0, replicas: [0], addingReplicas: [], removingReplicas: [] },
+      ...{ isNew: true, leaderRecoveryState: 0 },
+    },
+  ]
+  return {
+    ...{ controllerId: 0, isKRaftController: false, controllerEpoch: 1, brokerEpoch: 1, type: 0 },
+    ...{ ungroupedPartitionStates: [], liveLeaders: [] },
+    topicStates: [{ topicName: topic, topicId: 'AAAAAAAAAAAAAAAAAAAAAQ', partitionStates }],
+  }
 }
 
 export class Harness {
@@ -63,8 +91,10 @@ export class Harness {
     readonly shard: Shard
     readonly timers: TimerQueue
   }
+  readonly logs: LogManager
   readonly replicas: ReplicaManager
   readonly #log: ReturnType<typeof createInternalLog>
+  readonly #configs: Map<string, Readonly<Record<string, string>>>
   #isClosed = false
 
   private constructor(
@@ -75,20 +105,33 @@ export class Harness {
       readonly shard: Shard
       readonly timers: TimerQueue
     },
-    made: { replicas: ReplicaManager; clock: ManualClock; lines: Line[] },
+    made: {
+      logs: LogManager
+      replicas: ReplicaManager
+      clock: ManualClock
+      lines: Line[]
+      configs: Map<string, Readonly<Record<string, string>>>
+    },
   ) {
     this.path = path
     this.#parts = parts
+    this.logs = made.logs
     this.replicas = made.replicas
     this.clock = made.clock
     this.lines = made.lines
+    this.#configs = made.configs
     const connection = parts.transport.openInternal()
     this.#log = createInternalLog({ replicas: this.replicas, connection, clock: this.clock })
   }
 
   static async start(
     t: TestContext,
-    options: { settings?: Partial<LogCleanerSettings>; threaded?: boolean; path?: string } = {},
+    options: {
+      settings?: Partial<LogCleanerSettings>
+      threaded?: boolean
+      path?: string
+      roles?: Partial<ReplicaManagerOptions>
+    } = {},
   ): Promise<Harness> {
     const path = options.path ?? (await mkdtemp(join(tmpdir(), 'shardlog-')))
     const directory = await DataDirectory.open(path)
@@ -118,25 +161,45 @@ export class Harness {
       advanced: () => undefined,
       storageError: () => undefined,
     })
-    const replicas = new ReplicaManager({
+    const configs = new Map<string, Readonly<Record<string, string>>>()
+    const logs = new LogManager({
       ...{ directory, clock, timers, random: systemRandom, logger: keepingLogger(lines) },
       producerExpirationMs: 86_400_000,
       retentionCheckIntervalMs: 300_000,
       recoveryPointIntervalMs: 60_000,
+      highWatermarkIntervalMs: 5000,
       cleaner: { ...SETTINGS, ...options.settings },
       cleanerBackoffMs: 15_000,
-      partitionGone: () => undefined,
+    })
+    const replicas = new ReplicaManager({
+      ...{ brokerId: 0, clusterId: 'cluster', brokerEpoch: () => 1, epochOf: () => 1 },
+      addressOf: () => undefined,
+      openLink: () => Promise.reject(new Error('nobody is there')),
+      controller: { alterPartition: () => Promise.reject(new Error('nobody is there')) },
+      topicConfig: (topic) => topicConfig(configs.get(topic) ?? {}),
+      ...{ lost: () => undefined, roleChanged: () => undefined, logDirFailed: () => undefined },
+      settings: {
+        lagTimeMaxMs: 30_000,
+        fetchMinBytes: 1,
+        fetchWaitMaxMs: 500,
+        fetchMaxBytes: 1 << 20,
+        fetchResponseMaxBytes: 10 << 20,
+        fetchBackoffMs: 1000,
+        fetchersPerLeader: 1,
+      },
+      ...{ logs, clock, timers, logger: keepingLogger(lines) },
+      ...options.roles,
     })
     const shard: Shard = await Shard.start({
       transport: transport.id,
       threaded: options.threaded ?? false,
       decompressionMaxBytes: 1e7,
       logger: silentLogger,
-      restarted: () => replicas.shardRestarted(shard),
+      restarted: () => logs.shardRestarted(shard),
     })
-    replicas.attachShards([shard])
+    logs.attachShards([shard])
     const parts = { directory, transport, shard, timers }
-    const harness = new Harness(path, parts, { replicas, clock, lines })
+    const harness = new Harness(path, parts, { logs, replicas, clock, lines, configs })
     t.after(async () => {
       await harness.close()
       if (options.path === undefined) await rm(path, { recursive: true, force: true })
@@ -147,7 +210,8 @@ export class Harness {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    await this.replicas.close()
+    this.replicas.close()
+    await this.logs.close()
     this.#parts.timers.close()
     await this.#parts.shard.stop()
     this.#parts.transport.destroy()
@@ -158,31 +222,43 @@ export class Harness {
     return this.#parts.transport
   }
 
+  get directory(): DataDirectory {
+    return this.#parts.directory
+  }
+
   get shard(): Shard {
     return this.#parts.shard
   }
 
+  /** Has this broker lead partition 0 of a topic, alone. */
   async open(topic: string, configs: Readonly<Record<string, string>> = COMPACT) {
-    await this.replicas.openTopic(
-      {
-        name: topic,
-        topicId: 'AAAAAAAAAAAAAAAAAAAAAQ',
-        isInternal: false,
-        configs: new Map(),
-        partitions: [
-          {
-            ...{ topic, partition: 0, leader: 0, leaderEpoch: 0, partitionEpoch: 0 },
-            ...{ controllerEpoch: 1, replicas: [0], isr: [0], offlineReplicas: [] },
-          },
-        ],
-      },
-      effectiveTopicConfig(new Map(Object.entries(configs)), {
-        dynamic: new Map(),
-        dynamicDefault: new Map(),
-        fixed: new Map(),
-      }),
+    this.#configs.set(topic, configs)
+    const { topics } = await this.replicas.applyLeaderAndIsr(leadAlone(topic))
+    assert.deepEqual(
+      topics.flatMap((one) => one.partitionErrors).map((one) => one.errorCode),
+      [0],
     )
     return this.partition(topic)
+  }
+
+  async delete(topic: string): Promise<void> {
+    const partitionStates = [{ partitionIndex: 0, leaderEpoch: -2, deletePartition: true }]
+    await this.replicas.stopReplicas({
+      ...{ controllerId: 0, isKRaftController: false, controllerEpoch: 1, brokerEpoch: 1 },
+      ...{ deletePartitions: false, ungroupedPartitions: [], topics: [] },
+      topicStates: [{ topicName: topic, partitionStates }],
+    })
+  }
+
+  async openLog(topic: string, configs: Readonly<Record<string, string>> = COMPACT) {
+    await this.open(topic, configs)
+    return this.log(topic)
+  }
+
+  log(topic: string): ShardLog {
+    const log = this.logs.find(topic, 0)
+    assert.ok(log)
+    return log
   }
 
   partition(topic: string): Partition {

@@ -1,125 +1,29 @@
 /** Appends and reads of the broker itself: order, refusal, whole batches, with and without threads. */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { effectiveTopicConfig } from '../../src/config/topic-settings.ts'
-import { DataDirectory } from '../../src/log/data-directory.ts'
 import { buildBatch, readBatch } from '../../src/log/record-format.ts'
-import { Transport } from '../../src/network/transport.ts'
+import type { Transport } from '../../src/network/transport.ts'
 import { ErrorCode } from '../../src/protocol/error-codes.ts'
 import { createInternalLog, type InternalLog } from '../../src/replica/internal-log.ts'
-import { ReplicaManager } from '../../src/replica/replica-manager.ts'
-import { Shard } from '../../src/shard/shard.ts'
 import { systemClock } from '../../src/util/clock.ts'
-import { silentLogger } from '../../src/util/logger.ts'
-import { systemRandom } from '../../src/util/random.ts'
-import { TimerQueue } from '../../src/util/timer-queue.ts'
-
-const LIMITS = {
-  frameBytesMax: 1e6,
-  inflightMax: 4,
-  inflightBytesMax: 1e6,
-  outputBytesMax: 1e6,
-  receivedBytesMax: 1e7,
-  connectionsMax: 100,
-  idleMs: 600_000,
-  frameStallMs: 30_000,
-  sendBufferBytes: -1,
-  receiveBufferBytes: -1,
-}
+import { Harness } from './harness.ts'
 
 interface Setting {
   readonly log: InternalLog
-  readonly replicas: ReplicaManager
+  readonly harness: Harness
   readonly transport: Transport
 }
 
 async function start(t: TestContext, threaded: boolean): Promise<Setting> {
-  const path = await mkdtemp(join(tmpdir(), 'shardlog-'))
-  const directory = await DataDirectory.open(path)
-  const timers = new TimerQueue(systemClock)
-  const transport = new Transport(
-    LIMITS,
-    { maxPerIp: 10, maxPerIpOverrides: new Map() },
-    silentLogger,
-  )
-  transport.attachEvents({
-    handle: () => undefined,
-    result: () => undefined,
-    advanced: () => undefined,
-    storageError: () => undefined,
-  })
-  const replicas = new ReplicaManager({
-    directory,
-    clock: systemClock,
-    random: systemRandom,
-    timers,
-    logger: silentLogger,
-    producerExpirationMs: 86_400_000,
-    retentionCheckIntervalMs: 300_000,
-    recoveryPointIntervalMs: 60_000,
-    cleaner: {
-      threads: 0,
-      mapBytes: 0,
-      mapLoadFactor: 1,
-      ioBufferBytes: 0,
-      bytesPerSecond: 1,
-      batchBytesMax: 0,
-      decompressionMaxBytes: 0,
-    },
-    cleanerBackoffMs: 15_000,
-    partitionGone: () => undefined,
-  })
-  const shard = await Shard.start({
-    transport: transport.id,
-    threaded,
-    decompressionMaxBytes: 1e7,
-    logger: silentLogger,
-    restarted: () => replicas.shardRestarted(shard),
-  })
-  replicas.attachShards([shard])
-  await replicas.openTopic(
-    {
-      name: '__consumer_offsets',
-      topicId: 'AAAAAAAAAAAAAAAAAAAAAQ',
-      isInternal: true,
-      configs: new Map([['cleanup.policy', 'compact']]),
-      partitions: [
-        {
-          topic: '__consumer_offsets',
-          partition: 0,
-          leader: 0,
-          leaderEpoch: 0,
-          partitionEpoch: 0,
-          controllerEpoch: 1,
-          replicas: [0],
-          isr: [0],
-          offlineReplicas: [],
-        },
-      ],
-    },
-    effectiveTopicConfig(new Map([['cleanup.policy', 'compact']]), {
-      dynamic: new Map(),
-      dynamicDefault: new Map(),
-      fixed: new Map(),
-    }),
-  )
+  const harness = await Harness.start(t, { threaded })
+  await harness.open('__consumer_offsets', { 'cleanup.policy': 'compact' })
+  const { replicas, transport } = harness
   const log = createInternalLog({
     replicas,
     connection: transport.openInternal(),
     clock: systemClock,
   })
-  t.after(async () => {
-    await replicas.close()
-    timers.close()
-    await shard.stop()
-    transport.destroy()
-    directory.close()
-    await rm(path, { recursive: true })
-  })
-  return { log, replicas, transport }
+  return { log, harness, transport }
 }
 
 function batchOf(key: string): Buffer {
@@ -166,7 +70,7 @@ for (const threaded of [false, true]) {
   })
 
   test(`what cannot be appended is refused with its error ${where}`, async (t) => {
-    const { log, replicas, transport } = await start(t, threaded)
+    const { log, harness, transport } = await start(t, threaded)
     const damaged = batchOf('a')
     damaged[damaged.length - 1] = 1
     assert.equal(
@@ -185,7 +89,7 @@ for (const threaded of [false, true]) {
       0,
       'a coordinator may still write while clients are being sent away',
     )
-    await replicas.deleteTopic('__consumer_offsets')
+    await harness.delete('__consumer_offsets')
     assert.equal(
       (await log.append('__consumer_offsets', 0, batchOf('a'))).errorCode,
       ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,

@@ -24,14 +24,14 @@ for (const threaded of [false, true]) {
 
   test(`what is due is cleaned, and remembered in Kafka's file, ${where}`, async (t) => {
     const harness = await Harness.start(t, { threaded })
-    const table = await harness.open('table')
+    const table = await harness.openLog('table')
     await harness.open('events', { 'segment.bytes': '2000' })
     await harness.append('table', writes(100, 5))
     await harness.append('events', writes(100, 5))
     const events = await harness.read('events')
-    await harness.replicas.cleaner.run()
+    await harness.logs.cleaner.run()
     const left = await harness.read('table')
-    const end = await harness.replicas.cleaner.cleanOffset(table)
+    const end = await harness.logs.cleaner.cleanOffset(table)
     assert.ok(end !== null && end > 80 && end < 100, `${end}`)
     const closed = left.filter((line) => Number(line.split(':')[0]) < end)
     assert.deepEqual(closed.map((line) => line.split(':')[1]).sort(), [
@@ -48,16 +48,16 @@ for (const threaded of [false, true]) {
       harness.lines.map(({ level, message }) => [level, message]),
       [['info', 'a log was compacted']],
     )
-    await harness.replicas.cleaner.run()
+    await harness.logs.cleaner.run()
     assert.equal(harness.lines.length, 1, 'it is clean')
 
     // It goes on from there, in the next life of the broker too.
     await harness.close()
     const again = await Harness.start(t, { threaded, path: harness.path })
-    const reopened = await again.open('table')
+    const reopened = await again.openLog('table')
     await again.append('table', writes(60, 5))
-    await again.replicas.cleaner.run()
-    const later = await again.replicas.cleaner.cleanOffset(reopened)
+    await again.logs.cleaner.run()
+    const later = await again.logs.cleaner.cleanOffset(reopened)
     assert.ok(later !== null && later > end)
     const first = (await again.read('table')).filter((line) => Number(line.split(':')[0]) < later)
     assert.equal(first.length, 5)
@@ -76,12 +76,12 @@ test('a damaged log is left alone with one line, and others are cleaned', async 
   const bytes = readFileSync(victim)
   bytes.writeUInt8(1, bytes.length - 1)
   writeFileSync(victim, bytes)
-  const { cleaner } = harness.replicas
+  const { cleaner } = harness.logs
   await cleaner.run()
   await cleaner.run()
-  assert.ok(cleaner.isUncleanable(harness.partition('bad')))
-  assert.ok(!cleaner.isUncleanable(harness.partition('good')))
-  assert.ok(((await cleaner.cleanOffset(harness.partition('good'))) ?? 0) > 80)
+  assert.ok(cleaner.isUncleanable(harness.log('bad')))
+  assert.ok(!cleaner.isUncleanable(harness.log('good')))
+  assert.ok(((await cleaner.cleanOffset(harness.log('good'))) ?? 0) > 80)
   const errors = harness.lines.filter((line) => line.level === 'error')
   assert.equal(errors.length, 1)
   assert.equal(errors[0]?.fields['topic'], 'bad')
@@ -95,12 +95,12 @@ test('a log that is deleted, or a broker that stops, does not wait for the clean
     await harness.open(topic)
     await harness.append(topic, writes(100, 5))
   }
-  const { cleaner } = harness.replicas
+  const { cleaner } = harness.logs
   const running = cleaner.run()
-  const deleted = harness.partition('deleted')
-  const kept = harness.partition('kept')
+  const deleted = harness.log('deleted')
+  const kept = harness.log('kept')
   while (!cleaner.isCleaning(deleted)) await new Promise(setImmediate)
-  await harness.replicas.deleteTopic('deleted')
+  await harness.delete('deleted')
   assert.ok(!readdirSync(harness.path).includes('deleted-0'))
   while (!cleaner.isCleaning(kept)) await new Promise(setImmediate)
   await harness.close()
@@ -118,10 +118,10 @@ test('a log that is deleted, or a broker that stops, does not wait for the clean
 
 test('what is cut or lost while it is being cleaned is not replaced', async (t) => {
   const harness = await Harness.start(t, { threaded: true, settings: { bytesPerSecond: 200_000 } })
-  const partition = await harness.open('table')
+  const partition = await harness.openLog('table')
   await harness.append('table', writes(200, 5))
   const before = await harness.read('table')
-  const { cleaner } = harness.replicas
+  const { cleaner } = harness.logs
   const cleaning = cleaner.clean(partition)
   while (!cleaner.isCleaning(partition)) await new Promise(setImmediate)
   await assert.rejects(harness.shard.run('crash', null))
@@ -135,10 +135,10 @@ test('what is cut or lost while it is being cleaned is not replaced', async (t) 
 
 test('no more is read and written per second than is allowed', async (t) => {
   const harness = await Harness.start(t, { settings: { bytesPerSecond: 100_000 } })
-  const partition = await harness.open('table')
+  const partition = await harness.openLog('table')
   await harness.append('table', writes(150, 5))
   const startedMs = performance.now()
-  const report = await harness.replicas.cleaner.clean(partition)
+  const report = await harness.logs.cleaner.clean(partition)
   const seconds = (performance.now() - startedMs) / 1000
   assert.ok(report !== null)
   // Twice read, once written.
@@ -152,13 +152,13 @@ test('a checkpoint that does not fit, or cannot be read, only costs another pass
   for (const [i, text] of ['0\n1\ntable 0 999999\n', 'rubbish', '0\n7\ntable 0 3\n'].entries()) {
     writeFileSync(join(path, 'cleaner-offset-checkpoint'), text)
     const harness = await Harness.start(t, { path })
-    const partition = await harness.open('table')
+    const partition = await harness.openLog('table')
     await harness.append('table', writes(100, 5))
-    await harness.replicas.cleaner.run()
-    const end = (await harness.replicas.cleaner.cleanOffset(partition)) ?? 0
+    await harness.logs.cleaner.run()
+    const end = (await harness.logs.cleaner.cleanOffset(partition)) ?? 0
     assert.ok(end > i * 100 && end <= (i + 1) * 100)
     assert.equal(harness.checkpoint, `0\n1\ntable 0 ${end}\n`)
-    await harness.replicas.cleaner.truncated(partition, 7)
+    await harness.logs.cleaner.truncated(partition, 7)
     assert.equal(harness.checkpoint, '0\n1\ntable 0 7\n')
     await harness.close()
   }
@@ -166,14 +166,14 @@ test('a checkpoint that does not fit, or cannot be read, only costs another pass
 
 test('min.compaction.lag.ms and max.compaction.lag.ms go by the times of records', async (t) => {
   const harness = await Harness.start(t)
-  const young = await harness.open('young', { ...COMPACT, 'min.compaction.lag.ms': '1000' })
-  const old = await harness.open('old', {
+  const young = await harness.openLog('young', { ...COMPACT, 'min.compaction.lag.ms': '1000' })
+  const old = await harness.openLog('old', {
     ...COMPACT,
     'min.cleanable.dirty.ratio': '1',
     'max.compaction.lag.ms': '1000',
   })
   for (const topic of ['young', 'old']) await harness.append(topic, writes(100, 5))
-  const { cleaner } = harness.replicas
+  const { cleaner } = harness.logs
   await cleaner.run()
   assert.equal(await cleaner.cleanOffset(young), null)
   assert.equal(await cleaner.cleanOffset(old), null)
@@ -189,19 +189,19 @@ test('min.compaction.lag.ms and max.compaction.lag.ms go by the times of records
 
 test('with compact and delete, retention goes on beside the cleaner', async (t) => {
   const harness = await Harness.start(t)
-  const partition = await harness.open('both', {
+  const partition = await harness.openLog('both', {
     ...COMPACT,
     'cleanup.policy': 'compact,delete',
     'retention.ms': '5000',
   })
   await harness.append('both', writes(100, 50))
-  await harness.replicas.cleaner.run()
+  await harness.logs.cleaner.run()
   assert.equal(partition.logStart, 0)
   harness.clock.advance(6000)
   await harness.append('both', writes(60, 5))
-  await harness.replicas.applyRetention()
+  await harness.logs.applyRetention()
   assert.ok(partition.logStart >= 90, `${partition.logStart}`)
-  await harness.replicas.cleaner.run()
+  await harness.logs.cleaner.run()
   const left = await harness.read('both')
   assert.ok(left.length < 40 && Number(left[0]?.split(':')[0]) >= partition.logStart)
 })

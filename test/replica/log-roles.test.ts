@@ -93,13 +93,15 @@ for (const threaded of [false, true]) {
     const harness = await Harness.start(t, { threaded })
     const partition = await harness.open('p')
     await harness.append('p', ['a', 'b', 'a', 'b', 'c'])
-    const { replicas } = harness
-    await assert.rejects(replicas.truncate(partition, 3), /p-0 .* at offset 3: EPERM/)
+    const { logs } = harness
+    const stored = harness.log('p')
+    await assert.rejects(logs.truncate(stored, 3), /p-0 .* at offset 3: EPERM/)
     follow(partition.log, 1)
-    await replicas.truncate(partition, 3)
+    await assert.rejects(logs.truncate(stored, 3, { leaderEpoch: 0 }), /at offset 3: ESTALE/)
+    await logs.truncate(stored, 3, { leaderEpoch: 1 })
     assert.deepEqual([partition.logStart, partition.logEnd, partition.highWatermark], [0, 3, 3])
     assert.deepEqual(await harness.read('p'), ['0:a', '1:b', '2:a'])
-    await replicas.truncate(partition, 100, { fully: true })
+    await logs.truncate(stored, 100, { fully: true })
     assert.deepEqual([partition.logStart, partition.logEnd], [100, 100])
     lead(partition.log, { leaderEpoch: 0, followers: 0 })
     await harness.append('p', ['d'])
@@ -115,7 +117,7 @@ for (const threaded of [false, true]) {
       connection.append(partition.log, batch('z', 1), options),
     )
     follow(partition.log, 1)
-    await harness.replicas.truncate(partition, 5)
+    await harness.logs.truncate(harness.log('p'), 5)
     for (const [i, result] of (await Promise.all(slow)).entries()) {
       assert.deepEqual(result, { errorCode: 0, baseOffset: i })
     }

@@ -16,7 +16,7 @@ const [SET, DELETE, APPEND, SUBTRACT] = [0, 1, 2, 3]
 let services: TestServices
 beforeEach(async () => {
   services = await createServices({ 'log.retention.hours': '2', 'num.partitions': '4' })
-  await services.topicManager.createTopics(
+  await services.controller.createTopics(
     [{ name: 't', numPartitions: 1, replicationFactor: 1, assignments: [], configs: [] }],
     { timeoutMs: 1000, validateOnly: false },
   )
@@ -138,7 +138,7 @@ test('AlterConfigs replaces all configs of a topic', async () => {
       { name: 'segment.bytes', value: '2000' },
     ]
     assert.equal(await alter(both), ErrorCode.NONE)
-    assert.equal(services.host.configs.get('t')?.retentionMs, 7)
+    assert.equal(services.replicas.configs.get('t')?.retentionMs, 7)
     assert.equal(await alter([{ name: 'retention.ms', value: '8' }], true), ErrorCode.NONE)
     assert.equal(await textOf(TOPIC, 't', 'retention.ms'), '7')
     assert.equal(await alter([{ name: 'retention.ms', value: '9' }]), ErrorCode.NONE)
@@ -210,11 +210,11 @@ test('IncrementalAlterConfigs: what is refused changes nothing', async () => {
 
 test('what changes on the broker reaches its topics, and survives a restart', async () => {
   assert.equal((await change(BROKER, '', [set('log.retention.ms', '300')]))[0], ErrorCode.NONE)
-  assert.equal(services.host.configs.get('t')?.retentionMs, 300)
+  assert.equal(services.replicas.configs.get('t')?.retentionMs, 300)
   const [topicRetention] = (await describe(TOPIC, 't', ['retention.ms'])).configs
   assert.deepEqual([topicRetention?.value, topicRetention?.configSource], ['300', 3])
   assert.equal((await change(BROKER, '1', [set('log.retention.ms', '400')]))[0], ErrorCode.NONE)
-  assert.equal(services.host.configs.get('t')?.retentionMs, 400)
+  assert.equal(services.replicas.configs.get('t')?.retentionMs, 400)
   services = await services.restart()
   const [own] = (await describe(BROKER, '1', ['log.retention.ms'])).configs
   assert.deepEqual([own?.value, own?.configSource], ['400', 2])
@@ -235,4 +235,17 @@ test('configs of a broker that cannot change while it runs', async () => {
     (await change(BROKER, '', [set('log.retention.ms', 'x')]))[0],
     ErrorCode.INVALID_CONFIG,
   )
+})
+
+test('the rates of throttled replicas are of one broker, and told when they are set', async () => {
+  const key = 'leader.replication.throttled.rate'
+  assert.deepEqual((await describe(BROKER, '1', [key])).configs, [])
+  assert.equal(services.replicas.rates?.leader, Number.MAX_SAFE_INTEGER)
+  assert.deepEqual(await change(BROKER, '1', [set(key, '5000')]), [0, null])
+  assert.equal(services.replicas.rates?.leader, 5000)
+  assert.equal(await textOf(BROKER, '1', key), '5000')
+  const [code] = await change(BROKER, '', [set(key, '5000')])
+  assert.equal(code, ErrorCode.INVALID_CONFIG)
+  await change(BROKER, '1', [{ name: key, configOperation: DELETE, value: null }])
+  assert.equal(services.replicas.rates?.leader, Number.MAX_SAFE_INTEGER)
 })

@@ -24,7 +24,7 @@ beforeEach(async () => {
 afterEach(() => services.close())
 
 async function create(name: string, numPartitions: number, replicationFactor = 1): Promise<string> {
-  const [outcome] = await services.topicManager.createTopics(
+  const [outcome] = await services.controller.createTopics(
     [{ name, numPartitions, replicationFactor, assignments: [], configs: [] }],
     { timeoutMs: 60_000, validateOnly: false },
   )
@@ -143,12 +143,12 @@ test('Metadata does not create topics on a broker that does not allow it', async
 
 test('Metadata waits 50 ms for a topic that it creates, then says it has no leader', async () => {
   let open = (): void => undefined
-  services.host.gate = new Promise((resolve) => {
+  services.replicas.gate = new Promise((resolve) => {
     open = resolve
   })
   const handler = createMetadataHandler(services)
   const answer = call(Metadata, handler, 9, { topics: [named('slow')] })
-  while (services.host.calls.length === 0) await new Promise((resolve) => setImmediate(resolve))
+  while (services.replicas.calls.length === 0) await new Promise((resolve) => setImmediate(resolve))
   services.clock.advance(51)
   services.timers.run()
   const response = await answer
@@ -159,7 +159,7 @@ test('Metadata waits 50 ms for a topic that it creates, then says it has no lead
 })
 
 test('Metadata of partitions whose brokers are dead or have another listener', async () => {
-  services.metadata.setBrokers([1, 2, 3].map((id) => brokerImage(id)))
+  await services.setOthers([2, 3].map((id) => brokerImage(id)))
   await create('t', 3, 3)
   const leaders = services.metadata.topic('t')?.partitions.map((p) => p.leader) ?? []
   const dead = leaders[0] as number

@@ -12,6 +12,7 @@ import { ZERO_UUID } from '../../src/protocol/schema.ts'
 import { createCreatePartitionsHandler } from '../../src/server/handlers/create-partitions.ts'
 import { createCreateTopicsHandler } from '../../src/server/handlers/create-topics.ts'
 import { createDeleteTopicsHandler } from '../../src/server/handlers/delete-topics.ts'
+import { until } from '../support/until.ts'
 import {
   brokerImage,
   call,
@@ -86,7 +87,7 @@ test('CreateTopics: topics with leaders, their logs, durable', async () => {
       assert.equal(described.get('retention.ms')?.configSource, 1)
       assert.equal(described.get('segment.bytes')?.configSource, 5)
     }
-    assert.equal(services.host.configs.get(name)?.retentionMs, 1000)
+    assert.equal(services.replicas.configs.get(name)?.retentionMs, 1000)
   }
   const before = services.metadata.topic('topic-7')
   services = await services.restart()
@@ -129,7 +130,7 @@ test('CreateTopics: what a topic cannot be', async () => {
 })
 
 test('CreateTopics: replicas that the client chose', async () => {
-  services.metadata.setBrokers([1, 2, 3].map((id) => brokerImage(id)))
+  await services.setOthers([2, 3].map((id) => brokerImage(id)))
   const chosen = (assignments: NewTopic['assignments'], more: Partial<NewTopic> = {}): NewTopic =>
     topicOf('t', { numPartitions: -1, replicationFactor: -1, assignments, ...more })
   const assign = (partitionIndex: number, ...brokerIds: number[]) => ({ partitionIndex, brokerIds })
@@ -185,17 +186,17 @@ test('CreateTopics: validateOnly checks and creates nothing', async () => {
     assert.ok((response.topics[1]?.errorMessage ?? '').length > 10)
   }
   assert.equal(services.metadata.topicCount, 0)
-  assert.deepEqual(services.host.calls, [])
+  assert.deepEqual(services.replicas.calls, [])
   assert.deepEqual(await services.registry.topicNames(), [])
 })
 
 test('CreateTopics: answered as timed out, the topic comes all the same', async () => {
   let open = (): void => undefined
-  services.host.gate = new Promise((resolve) => {
+  services.replicas.gate = new Promise((resolve) => {
     open = resolve
   })
   const answer = create([topicOf('slow'), topicOf('b d')], { timeoutMs: 500 })
-  while (services.host.calls.length === 0) await new Promise((resolve) => setImmediate(resolve))
+  while (services.replicas.calls.length === 0) await new Promise((resolve) => setImmediate(resolve))
   services.clock.advance(500)
   services.timers.run()
   assert.deepEqual(
@@ -213,12 +214,17 @@ test('CreateTopics: answered as timed out, the topic comes all the same', async 
 })
 
 test('CreateTopics: a topic whose logs do not open is taken back', async () => {
-  services.host.failure = new Error('ENOSPC: no space left')
+  services.replicas.broken.add('t')
   const message = await failure(topicOf('t'), ErrorCode.KAFKA_STORAGE_ERROR)
-  assert.match(message, /ENOSPC/)
-  assert.deepEqual(services.host.calls, ['open t 0-0', 'delete t'])
-  assert.deepEqual(await services.registry.topicNames(), [])
-  assert.deepEqual(await services.registry.topicDeletions(), [])
+  assert.match(message, /t-0/)
+  services.replicas.broken.clear()
+  await until('it is taken back', async () => {
+    const left = [
+      ...(await services.registry.topicNames()),
+      ...(await services.registry.topicDeletions()),
+    ]
+    return left.length === 0
+  })
   assert.equal((await create([topicOf('t')]))[0]?.errorCode, ErrorCode.NONE)
 })
 
@@ -239,7 +245,7 @@ test('DeleteTopics by name in every version', async () => {
     assert.equal(none?.errorCode, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
     if (version >= 5) assert.ok((none?.errorMessage ?? '').length > 10)
     assert.equal(services.metadata.topic('t'), undefined)
-    assert.equal(services.host.calls.at(-1), 'delete t')
+    assert.equal(services.replicas.calls.at(-1), 'delete t')
     assert.deepEqual(await services.registry.topicNames(), [])
     assert.equal(await services.registry.config({ type: 'topics', name: 't' }), null)
     assert.deepEqual(await services.registry.topicDeletions(), [])
@@ -291,33 +297,30 @@ test('DeleteTopics on a broker that does not allow it', async () => {
   assert.deepEqual(services.metadata.topicNames(), ['t'])
 })
 
-test('a deletion that failed is completed by the next creation, or after a restart', async () => {
+test('a deletion that a disk held up is completed after a restart', async () => {
   const handler = createDeleteTopicsHandler(services)
-  const failToDelete = async (): Promise<void> => {
-    services.host.failure = new Error('EIO')
-    const request = { topics: [{ name: 't' }], timeoutMs: 1000 }
-    const response = await call(DeleteTopics, handler, 6, request)
-    assert.equal(response.responses[0]?.errorCode, ErrorCode.KAFKA_STORAGE_ERROR)
-    assert.equal(services.metadata.topic('t'), undefined)
-  }
   await create([topicOf('t')])
-  const before = services.metadata.topic('t')?.topicId
-  await failToDelete()
-  assert.equal((await create([topicOf('t')]))[0]?.errorCode, ErrorCode.NONE)
-  assert.notEqual(services.metadata.topic('t')?.topicId, before)
-  const calls = ['open t 0-0', 'delete t', 'open t 0-0', 'delete t', 'open t 0-0']
-  assert.deepEqual(services.host.calls, calls)
-  await failToDelete()
-  services = await services.restart()
+  services.replicas.broken.add('t')
+  const request = { topics: [{ name: 't' }], timeoutMs: 1000 }
+  const response = await call(DeleteTopics, handler, 6, request)
+  assert.equal(response.responses[0]?.errorCode, ErrorCode.NONE)
   assert.equal(services.metadata.topic('t'), undefined)
-  await services.topicManager.resumeDeletions()
-  assert.deepEqual(services.host.calls, ['open t 0-0', 'delete t'])
-  assert.deepEqual(await services.registry.topicNames(), [])
-  assert.deepEqual(await services.registry.topicDeletions(), [])
+  await until('the replica is told', () => services.replicas.calls.at(-1) === 'delete t')
+  assert.deepEqual(await services.registry.topicDeletions(), ['t'])
+  assert.equal((await create([topicOf('t')]))[0]?.errorCode, ErrorCode.TOPIC_ALREADY_EXISTS)
+
+  services = await services.restart()
+  const isGone = async () => (await services.registry.topicNames()).length === 0
+  await until('the topic is gone', isGone)
+  assert.deepEqual(services.replicas.calls, ['delete t'])
+  await until('nothing is left of it', async () => {
+    return (await services.registry.topicDeletions()).length === 0
+  })
+  assert.equal((await create([topicOf('t')]))[0]?.errorCode, ErrorCode.NONE)
 })
 
 test('CreatePartitions widens a topic', async () => {
-  services.metadata.setBrokers([1, 2].map((id) => brokerImage(id)))
+  await services.setOthers([2].map((id) => brokerImage(id)))
   const handler = createCreatePartitionsHandler(services)
   for (const version of versionsOf(CreatePartitions)) {
     const name = `t${version}`
@@ -338,7 +341,7 @@ test('CreatePartitions widens a topic', async () => {
         [1, [1, 2]],
       ],
     )
-    assert.equal(services.host.calls.at(-1), `open ${name} 1-2`)
+    assert.equal(services.replicas.calls.at(-1), `open ${name} 1-2`)
     const more = { ...request, topics: [{ name, count: 5, assignments: null }] }
     assert.equal((await call(CreatePartitions, handler, version, more)).results[0]?.errorCode, 0)
     assert.equal(services.metadata.topic(name)?.partitions.length, 5)

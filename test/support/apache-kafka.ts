@@ -32,6 +32,8 @@ export interface ApacheKafkaOptions {
   readonly dataDir?: string
   /** 127.0.0.1 if left out. */
   readonly place?: Place
+  /** Options of the Java virtual machine; those of short tests if left out. */
+  readonly jvm?: readonly string[]
 }
 
 export class ApacheKafka implements BrokerUnderTest {
@@ -40,6 +42,7 @@ export class ApacheKafka implements BrokerUnderTest {
   readonly #folder: string
   readonly #zookeeper: string | undefined
   readonly #place: Place | undefined
+  readonly #jvm: readonly string[]
   #port: number | null = null
   #process: ServerProcess | null = null
 
@@ -48,6 +51,7 @@ export class ApacheKafka implements BrokerUnderTest {
     this.dataDir = options.dataDir ?? join(this.#folder, 'data')
     this.#zookeeper = options.zookeeper
     this.#place = options.place
+    this.#jvm = options.jvm ?? JVM
   }
 
   get #running(): ServerProcess {
@@ -86,7 +90,7 @@ export class ApacheKafka implements BrokerUnderTest {
     const logging = join(this.#folder, 'log4j.properties')
     writeFileSync(logging, LOGGING)
     const args = [
-      ...JVM,
+      ...this.#jvm,
       `-Dlog4j.configuration=file:${logging}`,
       ...['-cp', `${peer('kafka-server')}/*`, 'kafka.Kafka', properties],
     ]

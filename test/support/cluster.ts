@@ -33,6 +33,8 @@ export interface ClusterOptions {
   readonly network?: TestNetwork
   /** Environment of one broker's process. */
   readonly env?: (brokerId: number) => NodeJS.ProcessEnv
+  /** Options of the Java virtual machine of Apache's brokers; those of short tests if left out. */
+  readonly jvm?: readonly string[]
 }
 
 /** A partition as one broker's Metadata has it. */
@@ -49,6 +51,11 @@ export interface PartitionState {
   readonly offlineReplicas: readonly number[]
 }
 
+/** Whether it has a leader, and all of its replicas are in sync. */
+export function isWhole({ leaderId, isr, replicas }: PartitionState): boolean {
+  return leaderId !== -1 && isr.length === replicas.length
+}
+
 export interface TopicState {
   readonly name: string
   readonly topicId: string
@@ -61,6 +68,8 @@ export interface WaitOptions {
   readonly from?: readonly number[]
   /** 60,000 */
   readonly patienceMs?: number
+  /** Between two looks; 50 */
+  readonly everyMs?: number
 }
 
 const PATIENCE_MS = 60_000
@@ -87,14 +96,22 @@ export class ClusterBroker {
   readonly #settings: () => Promise<Overrides>
   #state: 'down' | 'paused' | 'running' = 'down'
 
-  constructor(options: { id: number; kind: ClusterKind; settings: Overrides; place?: Place }) {
+  constructor(options: {
+    readonly id: number
+    readonly kind: ClusterKind
+    readonly settings: Overrides
+    readonly place?: Place
+    readonly jvm?: readonly string[]
+  }) {
     const { id, kind, settings } = options
+    const jvm = options.jvm ? { jvm: options.jvm } : {}
     this.id = id
     this.kind = kind
     const common = { ...settings, 'broker.id': String(id) }
     const place = options.place ? { place: options.place } : {}
     if (kind === 'apache') {
-      this.#broker = new ApacheKafka({ zookeeper: settings['zookeeper.connect'] ?? '', ...place })
+      const zookeeper = settings['zookeeper.connect'] ?? ''
+      this.#broker = new ApacheKafka({ zookeeper, ...place, ...jvm })
       this.#settings = async () => common
     } else {
       this.#broker = new ShardlogServer(place)
@@ -233,8 +250,6 @@ export class TestCluster {
   async createTopic(topic: NewTopic): Promise<TopicState> {
     await using admin = new Admin({ bootstrapServers: this.bootstrap })
     allOrThrow(await admin.createTopics([topic]))
-    const isWhole = ({ leaderId, isr, replicas }: PartitionState) =>
-      leaderId !== -1 && isr.length === replicas.length
     return await this.waitForTopic(topic.name, ({ partitions }) => partitions.every(isWhole))
   }
 
@@ -329,7 +344,7 @@ export class TestCluster {
       )
     }
     const said = () => `${what}; the last answers: ${last.map(answerText).join(' and ')}`
-    await until(said, lookOnce, options.patienceMs ?? PATIENCE_MS, LOOK_EVERY_MS)
+    await until(said, lookOnce, options.patienceMs ?? PATIENCE_MS, options.everyMs ?? LOOK_EVERY_MS)
   }
 
   async close(): Promise<void> {
@@ -399,6 +414,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
     }
     return new ClusterBroker({
       ...{ id, settings, place },
+      ...(options.jvm ? { jvm: options.jvm } : {}),
       kind: typeof kind === 'string' ? kind : kind(id),
     })
   })

@@ -67,6 +67,28 @@ const CLASSES: Readonly<Record<string, string>> = {
   'kafka-verifiable-consumer': 'org.apache.kafka.tools.VerifiableConsumer',
 }
 
+/** Those of Apache Kafka 0.8.2.2. */
+const EARLY_CLASSES: Readonly<Record<string, string>> = {
+  'kafka-topics': 'kafka.admin.TopicCommand',
+  'kafka-reassign-partitions': 'kafka.admin.ReassignPartitionsCommand',
+  'kafka-preferred-replica-election': 'kafka.admin.PreferredReplicaLeaderElectionCommand',
+  'kafka-console-producer': 'kafka.tools.ConsoleProducer',
+  'kafka-console-consumer': 'kafka.tools.ConsoleConsumer',
+  'kafka-simple-consumer-shell': 'kafka.tools.SimpleConsumerShell',
+}
+
+/** A release of Apache's tools: 0.8.2 needs the peer kafka-0.8.2, 3.9 kafka-server and kafka-tools. */
+export type ApacheRelease = '3.9' | '0.8.2'
+
+function classPath(release: ApacheRelease): string {
+  if (release === '0.8.2') return `${peer('kafka-0.8.2')}/*`
+  return `${peer('kafka-tools')}/*:${peer('kafka-server')}/*`
+}
+
+function classOf(release: ApacheRelease, name: string): string | undefined {
+  return (release === '0.8.2' ? EARLY_CLASSES : CLASSES)[name]
+}
+
 const LOGGING = `log4j.rootLogger=WARN, err
 log4j.appender.err=org.apache.log4j.ConsoleAppender
 log4j.appender.err.target=System.err
@@ -75,21 +97,35 @@ log4j.appender.err.layout=org.apache.log4j.PatternLayout
 log4j.appender.err.layout.ConversionPattern=[%d] %p %m (%c)%n
 `
 
-/** One Java that runs Apache's tools, one at a time. Needs the peers kafka-server, kafka-tools. */
+const JVM = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Xshare:auto', '-Xmx512m']
+
+/** How to run a tool of Apache's in a Java of its own, for one that is to be stopped by a signal. */
+export function apacheCommand(
+  release: ApacheRelease,
+  name: string,
+  args: readonly string[],
+): { readonly command: string; readonly args: readonly string[] } {
+  const main = classOf(release, name) ?? name
+  return { command: 'java', args: [...JVM, '-cp', classPath(release), main, ...args] }
+}
+
+/** One Java that runs Apache's tools, one at a time. */
 export class ApacheTools {
+  readonly #release: ApacheRelease
   readonly #folder = mkdtempSync(join(tmpdir(), 'apache-tools-test-'))
   readonly #child: ChildProcessWithoutNullStreams
   readonly #lines: AsyncIterator<string>
   readonly #reader: Interface
   #errors = ''
 
-  constructor() {
+  constructor(release: ApacheRelease = '3.9') {
+    this.#release = release
     const logging = join(this.#folder, 'log4j.properties')
     writeFileSync(logging, LOGGING)
     this.#child = spawn('java', [
-      ...['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Xshare:auto', '-Xmx512m'],
+      ...JVM,
       `-Dlog4j.configuration=file:${logging}`,
-      ...['-cp', `${peer('kafka-tools')}/*:${peer('kafka-server')}/*`],
+      ...['-cp', classPath(release)],
       join(sources, 'ApacheTools.java'),
     ])
     this.#child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
@@ -101,7 +137,7 @@ export class ApacheTools {
 
   /** Whether Apache has a tool of this name. */
   has(name: string): boolean {
-    return CLASSES[name] !== undefined
+    return classOf(this.#release, name) !== undefined
   }
 
   /** Runs a tool by the name of its script, without `.sh`, or by its main class. */
@@ -111,7 +147,9 @@ export class ApacheTools {
     options: { readonly input?: string } = {},
   ): Promise<ToolRun> {
     const input = Buffer.from(options.input ?? '').toString('base64')
-    this.#child.stdin.write(`${[input, CLASSES[name] ?? name, ...args].join('\t')}\n`)
+    this.#child.stdin.write(
+      `${[input, classOf(this.#release, name) ?? name, ...args].join('\t')}\n`,
+    )
     const { value, done } = await this.#lines.next()
     if (done) throw new Error(`Apache's tools have ended:\n${this.#errors}`)
     const [code, stdout, stderr] = (value as string).split('\t')

@@ -147,11 +147,11 @@ export class ZooKeeperEnsemble {
 
   /** SIGSTOP; every `pause` wants a `resume`. */
   pause(index: number): void {
-    process.kill(this.#pid(index), 'SIGSTOP')
+    process.kill(this.pid(index), 'SIGSTOP')
   }
 
   resume(index: number): void {
-    process.kill(this.#pid(index), 'SIGCONT')
+    process.kill(this.pid(index), 'SIGCONT')
   }
 
   /** The server that leads, or stands alone; null while there is none. */
@@ -167,7 +167,8 @@ export class ZooKeeperEnsemble {
     return server
   }
 
-  #pid(index: number): number {
+  /** Of a server that runs. */
+  pid(index: number): number {
     const { process: running } = this.#server(index)
     assert.ok(running?.isRunning, `server ${index} does not run`)
     return running.pid

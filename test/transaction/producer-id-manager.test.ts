@@ -1,51 +1,57 @@
-/** Producer ids: unique over managers, restarts and contention; a failing registry is told. */
+/** Producer ids: none is given twice, blocks are taken when they are needed, a refusal is told. */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterEach, beforeEach, test } from 'node:test'
-import type { ClusterRegistry } from '../../src/registry/cluster-registry.ts'
-import { openEmbeddedRegistry } from '../../src/registry/embedded/embedded-registry.ts'
-import { ProducerIdManager } from '../../src/transaction/producer-id-manager.ts'
-import { silentLogger } from '../../src/util/logger.ts'
+import { test } from 'node:test'
+import {
+  ProducerIdManager,
+  type ProducerIdRange,
+} from '../../src/transaction/producer-id-manager.ts'
 
-let directory: string
-let registry: ClusterRegistry
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'producer-ids-'))
-  registry = await openEmbeddedRegistry({ directory, logger: silentLogger })
-})
-afterEach(async () => {
-  await registry.close()
-  await rm(directory, { recursive: true })
-})
+/** As the controller gives them: each block once. */
+function blocks(): { taken: number; allocate: () => Promise<ProducerIdRange> } {
+  const given = {
+    taken: 0,
+    allocate: async () => {
+      const start = given.taken * 1000
+      given.taken += 1
+      return { start, end: start + 999 }
+    },
+  }
+  return given
+}
 
-test('no id is given twice, whoever asks and whenever', async () => {
-  const managers = [1, 2, 3].map((brokerId) => new ProducerIdManager({ registry, brokerId }))
+test('no id is given twice, whoever asks', async () => {
+  const { allocate } = blocks()
+  const managers = [1, 2, 3].map(() => new ProducerIdManager({ allocate }))
   const ids = await Promise.all(
     Array.from({ length: 9000 }, (_, i) => (managers[i % 3] as ProducerIdManager).next()),
   )
   assert.equal(new Set(ids).size, ids.length)
   assert.ok(ids.every((id) => Number.isSafeInteger(id) && id >= 0))
-  await registry.close()
-  registry = await openEmbeddedRegistry({ directory, logger: silentLogger })
-  const later = await new ProducerIdManager({ registry, brokerId: 1 }).next()
-  assert.equal(later % 1000, 0)
-  assert.ok(later > Math.max(...ids))
 })
 
-test('the block is in the registry before its first id is given', async () => {
-  const manager = new ProducerIdManager({ registry, brokerId: 7 })
-  assert.equal(await manager.next(), 0)
-  assert.deepEqual((await registry.producerIdBlock())?.value, { brokerId: 7, start: 0, end: 999 })
+test('a block is taken once, when the one before is used up', async () => {
+  const source = blocks()
+  const manager = new ProducerIdManager(source)
+  await Promise.all(Array.from({ length: 1000 }, () => manager.next()))
+  assert.equal(source.taken, 1)
+  assert.equal(await manager.next(), 1000)
+  assert.equal(source.taken, 2)
 })
 
-test('without a registry there are no new ids, and those of the block go on', async () => {
-  const manager = new ProducerIdManager({ registry, brokerId: 1 })
+test('without new blocks those of the block go on, and the rest is refused until there are', async () => {
+  const source = blocks()
+  let isAway = false
+  const manager = new ProducerIdManager({
+    allocate: async () => {
+      if (isAway) throw new Error('no controller')
+      return source.allocate()
+    },
+  })
   for (let i = 0; i < 999; i++) await manager.next()
-  await registry.close()
+  isAway = true
   assert.equal(await manager.next(), 999)
-  await assert.rejects(manager.next(), { name: 'RegistryError', kind: 'closed' })
-  await assert.rejects(manager.next(), { name: 'RegistryError', kind: 'closed' })
-  registry = await openEmbeddedRegistry({ directory, logger: silentLogger })
+  await assert.rejects(manager.next(), /no controller/)
+  await assert.rejects(manager.next(), /no controller/)
+  isAway = false
+  assert.equal(await manager.next(), 1000)
 })

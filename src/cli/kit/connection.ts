@@ -21,14 +21,6 @@ export const ZOOKEEPER = {
   era: 'Use --bootstrap-server.',
 } as const satisfies OptionSpec
 
-/** Throws ToolError: what stands in for `--zookeeper`. */
-export function refuseZookeeper(tool: string): never {
-  throw new ToolError(
-    `${tool} reaches the cluster through a broker, not through ZooKeeper`,
-    '--zookeeper comes with clusters of several brokers; use --bootstrap-server host:port',
-  )
-}
-
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 type Key = Exclude<keyof ClientOptions, 'clock' | 'random' | 'connect' | 'legacyBrokers'>
 

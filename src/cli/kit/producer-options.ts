@@ -1,5 +1,6 @@
 /** Options of a Producer from properties in Apache Kafka's names. */
 import type { CompressionType } from '../../client/codecs.ts'
+import type { PartitionerName } from '../../client/partitioner.ts'
 import type { ProducerOptions } from '../../client/producer.ts'
 import { clientOptionsOf } from './connection.ts'
 import { ToolError } from './tool.ts'
@@ -33,6 +34,22 @@ export function acksOf(text: string, what: string): 0 | 1 | -1 {
   throw new ToolError(`${what} is 0, 1 or all, not ${JSON.stringify(text)}`)
 }
 
+/** By the names of Apache's classes. */
+const PARTITIONERS: readonly [RegExp, PartitionerName][] = [
+  [/(?:^|\.)RoundRobinPartitioner$|^round-?robin$/, 'round-robin'],
+  [/(?:^|\.)(?:UniformSticky|Default)Partitioner$|^sticky$/, 'sticky'],
+]
+
+/** Throws ToolError. */
+function partitionerNamed(text: string): PartitionerName {
+  const found = PARTITIONERS.find(([pattern]) => pattern.test(text.trim()))
+  if (found !== undefined) return found[1]
+  throw new ToolError(
+    `there is no partitioner ${JSON.stringify(text)}`,
+    'there are RoundRobinPartitioner and DefaultPartitioner',
+  )
+}
+
 /** Properties that are none of a producer's are left aside. Throws ToolError. */
 export function producerOptionsOf(
   properties: ReadonlyMap<string, string>,
@@ -49,6 +66,8 @@ export function producerOptionsOf(
   }
   const acks = properties.get('acks')
   if (acks !== undefined) options.acks = acksOf(acks, 'acks')
+  const partitioner = properties.get('partitioner.class')
+  if (partitioner !== undefined) options.partitioner = partitionerNamed(partitioner)
   const compression = properties.get('compression.type')
   if (compression !== undefined) options.compression = codecNamed(compression, 'compression.type')
   const idempotence = properties.get('enable.idempotence')

@@ -1,7 +1,7 @@
 /**
  * The controller of a ZooKeeper cluster tells a broker which partitions it leads and follows.
- * `partitionEpoch` is the version of the partition's state node. `type` is 1 for a request with
- * every partition of the broker, 0 for one with the changes only.
+ * `partitionEpoch` is the version of the partition's state node. `type` is 2 for a request with
+ * every partition of the broker, 1 for one with the changes only, and 0 if the sender does not say.
  */
 import {
   defineApi,

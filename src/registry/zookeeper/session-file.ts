@@ -13,7 +13,15 @@ import type { SessionCredentials } from './client.ts'
 
 export const SESSION_FILE = 'zookeeper.session'
 
-export class SessionFile {
+/** Keeps the credentials of a session for the next run. */
+export interface SessionKeeper {
+  /** What an earlier run left for that connect string; null if there is nothing of use. */
+  read(connect: string): Promise<SessionCredentials | null>
+  write(connect: string, credentials: SessionCredentials): Promise<void>
+  remove(): Promise<void>
+}
+
+export class SessionFile implements SessionKeeper {
   readonly #directory: string
   readonly #path: string
 

@@ -10,7 +10,7 @@ import { type ConnectClient, ConnectError } from './client.ts'
 import { type ConnectString, parseConnectString } from './connect-string.ts'
 import { connectNativeClient } from './native-client.ts'
 import { ZooKeeperSession } from './session.ts'
-import { SessionFile } from './session-file.ts'
+import { SessionFile, type SessionKeeper } from './session-file.ts'
 import { ZooKeeperNodeStore } from './zookeeper-node-store.ts'
 
 /** To end the session of an earlier run; if that takes longer it is left to expire. */
@@ -35,6 +35,8 @@ export interface ZooKeeperRegistryOptions {
   readonly isVisitor?: boolean
   /** The real client, unless a test has another. */
   readonly connectClient?: ConnectClient
+  /** Instead of a file in the directory. */
+  readonly sessionKeeper?: SessionKeeper
 }
 
 /**
@@ -54,7 +56,8 @@ export async function openZooKeeperStore(
 ): Promise<ZooKeeperNodeStore> {
   const connectString = parseConnectString(options.connect)
   const connectClient = options.connectClient ?? connectNativeClient
-  const file = options.directory === null ? null : new SessionFile(options.directory)
+  const { directory } = options
+  const file = options.sessionKeeper ?? (directory === null ? null : new SessionFile(directory))
   await endOldSession(file, connectString, { ...options, connectClient })
   const session = await ZooKeeperSession.open({
     servers: connectString.servers,
@@ -100,7 +103,7 @@ async function checkChroot(store: ZooKeeperNodeStore, { chroot }: ConnectString)
  * and not when that session expires.
  */
 async function endOldSession(
-  file: SessionFile | null,
+  file: SessionKeeper | null,
   { servers }: ConnectString,
   options: ZooKeeperRegistryOptions & { readonly connectClient: ConnectClient },
 ): Promise<void> {

@@ -51,7 +51,7 @@ export async function alterResource(
   validateOnly: boolean,
 ): Promise<void> {
   if (resource.kind === 'topic') {
-    await services.topicManager.alterConfigs(resource.topic.name, change, validateOnly)
+    await services.topicConfigs.alter(resource.topic.name, change, validateOnly)
   } else {
     await services.brokerConfigs.alter(resource.scope, change, validateOnly)
   }

@@ -1,6 +1,7 @@
 /** CreatePartitions. */
 import type { CreatePartitions } from '../../protocol/messages/create-partitions.ts'
 import type { Handler, Services } from '../services.ts'
+import { outcomePerTopic } from './outcome-per-topic.ts'
 
 export function createCreatePartitionsHandler(
   services: Services,
@@ -8,7 +9,11 @@ export function createCreatePartitionsHandler(
   return async (request) => {
     const { timeoutMs, validateOnly } = request
     const options = { timeoutMs, validateOnly }
-    const results = await services.topicManager.createPartitions(request.topics, options)
-    return { throttleTimeMs: 0, results }
+    const results = await outcomePerTopic(
+      request.topics.map(({ name }) => name),
+      () => services.controller.createPartitions(request.topics, options),
+      (outcome) => outcome,
+    )
+    return { throttleTimeMs: 0, results: [...results] }
   }
 }

@@ -1,15 +1,18 @@
 /** CreateTopics. */
+import { NOT_CREATED } from '../../controller/topic-change.ts'
 import { ErrorCode } from '../../protocol/error-codes.ts'
 import type { CreateTopics } from '../../protocol/messages/create-topics.ts'
 import type { Handler, Services } from '../services.ts'
+import { outcomePerTopic } from './outcome-per-topic.ts'
 
 export function createCreateTopicsHandler(services: Services): Handler<typeof CreateTopics> {
   return async (request) => {
     const { timeoutMs, validateOnly } = request
-    const outcomes = await services.topicManager.createTopics(request.topics, {
-      timeoutMs,
-      validateOnly,
-    })
+    const outcomes = await outcomePerTopic(
+      request.topics.map(({ name }) => name),
+      () => services.controller.createTopics(request.topics, { timeoutMs, validateOnly }),
+      (outcome) => ({ ...outcome, ...NOT_CREATED }),
+    )
     return {
       topics: outcomes.map((outcome) => ({
         name: outcome.name,

@@ -4,6 +4,7 @@ import { ErrorCode, errorMessage } from '../../protocol/error-codes.ts'
 import type { DeleteTopics, DeleteTopicsRequest } from '../../protocol/messages/delete-topics.ts'
 import { ZERO_UUID } from '../../protocol/schema.ts'
 import type { Handler, Services } from '../services.ts'
+import { outcomePerTopic } from './outcome-per-topic.ts'
 
 interface Answer {
   readonly name: string | null
@@ -34,7 +35,12 @@ export function createDeleteTopicsHandler(services: Services): Handler<typeof De
       else topics.set(found.name, found)
     }
     const images = [...topics.values()]
-    const outcomes = await services.topicManager.deleteTopics(images, request.timeoutMs)
+    const names = images.map(({ name }) => name)
+    const outcomes = await outcomePerTopic(
+      names,
+      () => services.controller.deleteTopics(names, request.timeoutMs),
+      (outcome) => outcome,
+    )
     for (const [i, outcome] of outcomes.entries()) {
       answers.push({ ...outcome, topicId: images[i]?.topicId ?? ZERO_UUID })
     }

@@ -11,22 +11,34 @@ import { decodeRequest } from '../../protocol/codec.ts'
 import { ErrorCode } from '../../protocol/error-codes.ts'
 import { readRequestHeader } from '../../protocol/headers.ts'
 import { Fetch, type FetchRequest } from '../../protocol/messages/fetch.ts'
-import { type RecordsInput, ZERO_UUID } from '../../protocol/schema.ts'
+import { ZERO_UUID } from '../../protocol/schema.ts'
 import type { FetchPurgatory } from '../../replica/delayed-fetch.ts'
 import type { Partition } from '../../replica/partition.ts'
 import type { RecordConverter } from '../../replica/record-converter.ts'
 import type { ReplicaManager } from '../../replica/replica-manager.ts'
 import type { Logger } from '../../util/logger.ts'
+import { divergenceOf } from '../divergence.ts'
+import {
+  answerOf,
+  checkLeaderEpoch,
+  failedAnswer,
+  type PartitionAnswer,
+  sizeOf,
+  type TopicAnswer,
+} from '../fetch-answer.ts'
 import {
   type FetchedPartition,
   type FetchSession,
   type FetchSessionCache,
   fetchKey,
 } from '../fetch-session.ts'
+import { errorOfMissing } from '../hosted-partition.ts'
+import type { LeaderHints } from '../leader-hints.ts'
+import type { ReplicaSelector } from '../replica-selector.ts'
 import type { Responder } from '../responder.ts'
+import type { ReplicaFetchHandler } from './replica-fetch.ts'
 
 const FIRST_FLEXIBLE = 12
-const FIRST_TOPIC_ID = 13
 const FIRST_TOTAL_LIMIT = 3
 const FIRST_SESSION = 7
 const FIRST_CURRENT_FORMAT = 4
@@ -34,7 +46,12 @@ const FIRST_STORAGE_ERROR = 6
 const FIRST_ZSTD = 10
 const FINAL_EPOCH = -1
 const READ_COMMITTED = 1
-const NO_RECORDS: RecordsInput = { bytes: 0 }
+/** Consumers of this version on may read from followers (KIP-392). */
+const FIRST_FOLLOWER_READ = 11
+/** Replicas tell their broker epochs (KIP-903). */
+const FIRST_REPLICA_STATE = 15
+const FIRST_CURRENT_LEADER = 12
+const FIRST_ENDPOINTS = 16
 /** `locate` answers errors as -(1000 + code). */
 const ERROR_BASE = 1000
 
@@ -44,39 +61,20 @@ export interface FetchServices {
   readonly metadata: MetadataCache
   readonly purgatory: FetchPurgatory
   readonly sessions: FetchSessionCache
+  /** Serves the fetches that do come from the replica that they name. */
+  readonly replicaFetch: ReplicaFetchHandler
+  readonly leaders: LeaderHints
+  /** null: consumers read from leaders. */
+  readonly replicaSelector: ReplicaSelector | null
+  readonly brokerId: number
+  /** Epoch that a broker is registered with; −1 if it is not. */
+  readonly epochOf: (brokerId: number) => number
+  /** Whether a connection to that listener came from where a registered broker is. */
+  readonly isBrokerAddress: (brokerId: number, address: string, listenerName: string) => boolean
   readonly fetchMaxBytes: number
   readonly decompressionMaxBytes: number
   readonly conversions: RecordConverter
   readonly logger: Logger
-}
-
-interface PartitionAnswer {
-  partitionIndex: number
-  errorCode: number
-  highWatermark: number
-  lastStableOffset: number
-  logStartOffset: number
-  abortedTransactions: { producerId: number; firstOffset: number }[] | null
-  records: RecordsInput | null
-  currentLeader?: { leaderId: number; leaderEpoch: number }
-}
-
-interface TopicAnswer {
-  topic: string
-  topicId: string
-  partitions: PartitionAnswer[]
-}
-
-function fail(partition: number, errorCode: number): PartitionAnswer {
-  return {
-    partitionIndex: partition,
-    errorCode,
-    highWatermark: -1,
-    lastStableOffset: -1,
-    logStartOffset: -1,
-    abortedTransactions: null,
-    records: NO_RECORDS,
-  }
 }
 
 export class FetchHandler {
@@ -93,17 +91,33 @@ export class FetchHandler {
     if (reader === null) return
     readRequestHeader(reader, version >= FIRST_FLEXIBLE)
     const request = decodeRequest(Fetch, version, reader)
+    if (version >= FIRST_REPLICA_STATE && this.#isFromReplica(frame, request)) {
+      this.#services.replicaFetch.handle(frame, request)
+      return
+    }
     const context = this.#sessionOf(request, version)
     if (typeof context === 'number') {
       responder.respond(Fetch, frame, { errorCode: context, sessionId: 0, responses: [] })
       return
     }
-    const fetch = new PendingFetch(this.#services, frame, request, context.partitions, context)
+    const fetch = new PendingFetch(this.#services, frame, request, context)
     const drop = this.#services.purgatory.answerOrPark(fetch)
     if (drop === null) return
     const { onClose } = frame.connection
     onClose.add(drop)
     fetch.done = () => onClose.delete(drop)
+  }
+
+  /**
+   * Whether a replica has sent it, and not somebody who says so: what a replica fetches is taken as
+   * committed (CVE-2018-1288). Without an epoch nobody is a replica.
+   */
+  #isFromReplica(frame: Frame, request: FetchRequest): boolean {
+    const { replicaId, replicaEpoch } = request.replicaState
+    const { brokerId, epochOf, isBrokerAddress } = this.#services
+    if (replicaId < 0 || replicaEpoch < 0 || replicaId === brokerId) return false
+    const { address, listenerName } = frame.connection
+    return epochOf(replicaId) >= 0 && isBrokerAddress(replicaId, address, listenerName)
   }
 
   /** What to fetch, and in which session; or an error code. */
@@ -181,33 +195,44 @@ class PendingFetch {
   readonly #request: FetchRequest
   readonly #wanted: readonly FetchedPartition[]
   readonly #context: FetchContext
+  readonly #replicaId: number
   readonly #found: (Partition | undefined)[] = []
+  /** Of the attempt before. */
+  readonly #answers: (PartitionAnswer | undefined)[] = []
   #conversions: { answer: PartitionAnswer; one: FetchedPartition; stored: Buffer }[] = []
 
-  constructor(
-    services: FetchServices,
-    frame: Frame,
-    request: FetchRequest,
-    wanted: readonly FetchedPartition[],
-    context: FetchContext,
-  ) {
+  constructor(services: FetchServices, frame: Frame, request: FetchRequest, context: FetchContext) {
     this.#services = services
     this.#frame = frame
     this.#request = request
-    this.#wanted = wanted
+    this.#wanted = context.partitions
     this.#context = context
+    this.#replicaId =
+      frame.apiVersion < FIRST_REPLICA_STATE ? request.replicaId : request.replicaState.replicaId
     this.maxWaitMs = Math.max(0, request.maxWaitMs)
-    for (const one of wanted) {
-      const name =
-        one.topicId === ZERO_UUID ? one.topic : services.metadata.topicById(one.topicId)?.name
-      const partition =
-        name === undefined ? undefined : services.replicas.partition(name, one.partition)
+    for (const one of context.partitions) {
+      const partition = this.#find(one)
       this.#found.push(partition)
       if (partition?.isOnline) this.rows.push(partition.row)
     }
   }
 
-  attempt(expired: boolean): boolean {
+  #nameOf(one: FetchedPartition): string | undefined {
+    return one.topicId === ZERO_UUID
+      ? one.topic
+      : this.#services.metadata.topicById(one.topicId)?.name
+  }
+
+  #find(one: FetchedPartition): Partition | undefined {
+    const { replicas } = this.#services
+    if (one.topicId === ZERO_UUID) return replicas.partition(one.topic, one.partition)
+    const partition = replicas.partitionById(one.topicId, one.partition)
+    if (partition !== undefined) return partition
+    const name = this.#nameOf(one)
+    return name === undefined ? undefined : replicas.partition(name, one.partition)
+  }
+
+  attempt(expired: boolean, row?: number): boolean {
     const { responder } = this.#services
     if (this.#frame.connection.closed) return true
     addon.clearStaged(responder.transport)
@@ -220,27 +245,19 @@ class PendingFetch {
     )
     let bytes = 0
     let urgent = this.#wanted.length === 0
-    const topics: TopicAnswer[] = []
-    let topic: TopicAnswer | null = null
     for (let i = 0; i < this.#wanted.length; i += 1) {
-      const one = this.#wanted[i] as FetchedPartition
-      const answer = this.#read(one, this.#found[i], left, bytes === 0)
-      const size = answer.records === null ? 0 : sizeOf(answer.records)
+      const answer = this.#evaluate(i, row, left, bytes === 0)
+      const size = sizeOf(answer)
       bytes += size
       left = Math.max(0, left - size)
-      if (answer.errorCode !== 0) urgent = true
-      if (this.#context.incremental && !isNews(one, answer, size)) continue
-      if (topic === null || topic.topic !== one.topic || topic.topicId !== one.topicId) {
-        topic = { topic: one.topic, topicId: one.topicId, partitions: [] }
-        topics.push(topic)
-      }
-      topic.partitions.push(answer)
+      if (isUrgent(answer)) urgent = true
     }
     if (bytes < wantedBytes && !urgent) {
       addon.clearStaged(responder.transport)
       return false
     }
     this.done?.()
+    const topics = this.#topicAnswers()
     if (this.#conversions.length === 0) {
       this.#respond(topics)
     } else {
@@ -252,13 +269,59 @@ class PendingFetch {
     return true
   }
 
+  /** Partition `i`, read anew if its row has moved or there was something to stage. */
+  #evaluate(i: number, row: number | undefined, left: number, first: boolean): PartitionAnswer {
+    let partition = this.#found[i]
+    const last = this.#answers[i]
+    const isUnmoved = row !== undefined && partition !== undefined && partition.row !== row
+    if (isUnmoved && last !== undefined && sizeOf(last) === 0) return last
+    const one = this.#wanted[i] as FetchedPartition
+    // It may be back, or gone for good.
+    if (!partition?.isOnline) partition = this.#found[i] = this.#find(one)
+    const answer = this.#read(one, partition, left, first)
+    this.#answers[i] = answer
+    return answer
+  }
+
+  #topicAnswers(): TopicAnswer[] {
+    const topics: TopicAnswer[] = []
+    let topic: TopicAnswer | null = null
+    for (let i = 0; i < this.#wanted.length; i += 1) {
+      const one = this.#wanted[i] as FetchedPartition
+      const answer = this.#answers[i] as PartitionAnswer
+      if (this.#context.incremental && !isNews(one, answer)) continue
+      if (topic === null || topic.topic !== one.topic || topic.topicId !== one.topicId) {
+        topic = { topic: one.topic, topicId: one.topicId, partitions: [] }
+        topics.push(topic)
+      }
+      topic.partitions.push(answer)
+    }
+    return topics
+  }
+
   #respond(topics: readonly TopicAnswer[]): void {
     this.#remember(topics)
     this.#services.responder.respond(Fetch, this.#frame, {
       errorCode: 0,
       sessionId: this.#context.session?.id ?? 0,
       responses: topics,
+      nodeEndpoints: this.#endpointsFor(topics),
     })
+  }
+
+  /** Where the leaders are that the answer names. */
+  #endpointsFor(topics: readonly TopicAnswer[]) {
+    if (this.#frame.apiVersion < FIRST_ENDPOINTS) return undefined
+    let leaders: Set<number> | undefined
+    for (const { partitions } of topics) {
+      for (const { currentLeader } of partitions) {
+        if (currentLeader === undefined) continue
+        leaders ??= new Set()
+        leaders.add(currentLeader.leaderId)
+      }
+    }
+    if (leaders === undefined) return undefined
+    return this.#services.leaders.endpoints(leaders, this.#frame.connection.listenerName)
   }
 
   #remember(topics: readonly TopicAnswer[]): void {
@@ -282,39 +345,19 @@ class PendingFetch {
     first: boolean,
   ): PartitionAnswer {
     const version = this.#frame.apiVersion
-    if (partition === undefined) {
-      const byId = version >= FIRST_TOPIC_ID
-      const known = byId && this.#services.metadata.topicById(one.topicId) !== undefined
-      return fail(
-        one.partition,
-        byId && !known ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-      )
-    }
-    if (!partition.isOnline) {
-      return fail(
-        one.partition,
-        version >= FIRST_STORAGE_ERROR
-          ? ErrorCode.KAFKA_STORAGE_ERROR
-          : ErrorCode.NOT_LEADER_OR_FOLLOWER,
-      )
-    }
-    if (one.currentLeaderEpoch >= 0 && one.currentLeaderEpoch !== partition.leaderEpoch) {
-      return fail(
-        one.partition,
-        one.currentLeaderEpoch < partition.leaderEpoch
-          ? ErrorCode.FENCED_LEADER_EPOCH
-          : ErrorCode.UNKNOWN_LEADER_EPOCH,
-      )
-    }
+    if (partition === undefined) return this.#fail(one, this.#whyMissing(one))
+    const refusal = this.#refusal(one, partition)
+    if (refusal !== 0) return this.#fail(one, refusal, partition)
     const committed = this.#request.isolationLevel === READ_COMMITTED
-    const answer: PartitionAnswer = {
-      partitionIndex: one.partition,
-      errorCode: 0,
-      highWatermark: partition.highWatermark,
-      lastStableOffset: partition.lastStable,
-      logStartOffset: partition.logStart,
-      abortedTransactions: committed ? [] : null,
-      records: NO_RECORDS,
+    const answer = answerOf(one.partition, partition)
+    if (committed) answer.abortedTransactions = []
+    answer.preferredReadReplica = this.#preferredReplica(one, partition)
+    if (answer.preferredReadReplica >= 0) return answer
+    const divergence = divergenceOf(partition, one)
+    if (divergence === null) return this.#fail(one, ErrorCode.OFFSET_OUT_OF_RANGE, partition)
+    if (divergence !== undefined) {
+      answer.divergingEpoch = divergence
+      return answer
     }
     const limit = committed ? answer.lastStableOffset : answer.highWatermark
     const current = version >= FIRST_CURRENT_FORMAT
@@ -322,7 +365,10 @@ class PendingFetch {
     // A conversion needs a whole batch to begin with; older versions cut its result instead.
     const minOne = version < FIRST_TOTAL_LIMIT || first
     const maxBytes = Math.min(one.partitionMaxBytes, left)
-    if (maxBytes <= 0 && !minOne && one.fetchOffset >= answer.logStartOffset) return answer
+    const isInRange =
+      one.fetchOffset >= answer.logStartOffset && one.fetchOffset <= partition.logEnd
+    const hasRoom = maxBytes > 0 || minOne
+    if (isInRange && (one.fetchOffset >= limit || !hasRoom)) return answer
     const { responder } = this.#services
     const located = addon.locate(
       responder.transport,
@@ -332,7 +378,7 @@ class PendingFetch {
       limit,
       minOne,
     )
-    if (located < 0) return fail(one.partition, -located - ERROR_BASE)
+    if (located < 0) return this.#fail(one, -located - ERROR_BASE, partition)
     if (located === 0) return answer
     if (current && !this.#hidesZstd(partition)) {
       answer.records = { bytes: located }
@@ -340,9 +386,57 @@ class PendingFetch {
     }
     if (!current && !partition.config.messageDownconversionEnable) {
       this.#unstage(located)
-      return fail(one.partition, ErrorCode.UNSUPPORTED_VERSION)
+      return this.#fail(one, ErrorCode.UNSUPPORTED_VERSION)
     }
     return this.#convert(answer, one, partition, located)
+  }
+
+  #fail(one: FetchedPartition, errorCode: number, partition?: Partition): PartitionAnswer {
+    const answer = failedAnswer(one.partition, errorCode)
+    if (this.#frame.apiVersion >= FIRST_CURRENT_LEADER) {
+      const name = this.#nameOf(one)
+      if (name !== undefined) {
+        answer.currentLeader = this.#services.leaders.of(errorCode, name, one.partition, partition)
+      }
+    }
+    return answer
+  }
+
+  #whyMissing(one: FetchedPartition): number {
+    const name = this.#nameOf(one)
+    if (name === undefined) return ErrorCode.UNKNOWN_TOPIC_ID
+    return errorOfMissing(this.#services.metadata, name, one.partition)
+  }
+
+  /** Why the partition cannot be read here; 0 if it can. */
+  #refusal(one: FetchedPartition, partition: Partition): number {
+    const version = this.#frame.apiVersion
+    if (!partition.isOnline) {
+      return version >= FIRST_STORAGE_ERROR
+        ? ErrorCode.KAFKA_STORAGE_ERROR
+        : ErrorCode.NOT_LEADER_OR_FOLLOWER
+    }
+    if (one.topicId !== ZERO_UUID && one.topicId !== partition.topicId) {
+      return ErrorCode.INCONSISTENT_TOPIC_ID
+    }
+    const wrongEpoch = checkLeaderEpoch(one.currentLeaderEpoch, partition.leaderEpoch)
+    if (wrongEpoch !== 0) return wrongEpoch
+    if (partition.isLeader) return ErrorCode.NONE
+    // Who neither leads nor follows may have been told nothing for long.
+    return version >= FIRST_FOLLOWER_READ && partition.isFollower
+      ? ErrorCode.NONE
+      : ErrorCode.NOT_LEADER_OR_FOLLOWER
+  }
+
+  /** From where the consumer had better read; −1: from here. */
+  #preferredReplica(one: FetchedPartition, partition: Partition): number {
+    const { replicaSelector } = this.#services
+    const { leader } = partition
+    const { rackId } = this.#request
+    if (replicaSelector === null || leader === null || rackId === '') return -1
+    if (this.#replicaId >= 0) return -1
+    const { listenerName } = this.#frame.connection
+    return replicaSelector.select(leader, { rackId, fetchOffset: one.fetchOffset, listenerName })
   }
 
   /** A topic stored in zstd cannot be sent to a client that says it does not know it. */
@@ -357,9 +451,9 @@ class PendingFetch {
     located: number,
   ): PartitionAnswer {
     const stored = this.#unstage(located)
-    if (stored === null) return fail(one.partition, ErrorCode.KAFKA_STORAGE_ERROR)
+    if (stored === null) return this.#fail(one, ErrorCode.KAFKA_STORAGE_ERROR)
     if (this.#hidesZstd(partition)) {
-      return fail(one.partition, ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
+      return this.#fail(one, ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
     }
     // Counted as it is stored until it is known what becomes of it.
     answer.records = stored
@@ -382,7 +476,7 @@ class PendingFetch {
             outcome.kind === 'corrupt'
               ? ErrorCode.CORRUPT_MESSAGE
               : ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
-          Object.assign(answer, fail(one.partition, errorCode))
+          Object.assign(answer, failedAnswer(one.partition, errorCode))
           return
         }
         // Never more than was asked for: a client that sees half a message asks for more.
@@ -401,15 +495,20 @@ class PendingFetch {
   }
 }
 
-function sizeOf(records: RecordsInput): number {
-  return records instanceof Uint8Array ? records.length : records.bytes
+/** Whether an answer must not wait for bytes. */
+function isUrgent(answer: PartitionAnswer): boolean {
+  return (
+    answer.errorCode !== 0 ||
+    answer.divergingEpoch !== undefined ||
+    answer.preferredReadReplica >= 0
+  )
 }
 
 /** Whether an incremental answer must mention the partition. */
-function isNews(one: FetchedPartition, answer: PartitionAnswer, bytes: number): boolean {
+function isNews(one: FetchedPartition, answer: PartitionAnswer): boolean {
   return (
-    bytes > 0 ||
-    answer.errorCode !== 0 ||
+    sizeOf(answer) > 0 ||
+    isUrgent(answer) ||
     answer.highWatermark !== one.toldHighWatermark ||
     answer.logStartOffset !== one.toldLogStart
   )

@@ -1,4 +1,5 @@
 /** ListOffsets: where a partition begins and ends, and where a point in time is. */
+import type { MetadataCache } from '../../metadata/metadata-cache.ts'
 import { ErrorCode } from '../../protocol/error-codes.ts'
 import type {
   ListOffsetsRequest,
@@ -6,6 +7,8 @@ import type {
 } from '../../protocol/messages/list-offsets.ts'
 import type { Partition } from '../../replica/partition.ts'
 import type { ReplicaManager } from '../../replica/replica-manager.ts'
+import { checkLeaderEpoch } from '../fetch-answer.ts'
+import { errorOfMissing } from '../hosted-partition.ts'
 import type { RequestContext } from '../request-context.ts'
 
 const LATEST = -1
@@ -14,6 +17,10 @@ const MAX_TIMESTAMP = -3
 const EARLIEST_LOCAL = -4
 const LATEST_TIERED = -5
 const READ_COMMITTED = 1
+/** A tool that looks at a log as it is, on whichever replica. */
+const DEBUGGING_REPLICA = -2
+/** Below it OFFSET_NOT_AVAILABLE is unknown to clients. */
+const FIRST_OFFSET_NOT_AVAILABLE = 5
 /** Below it the answer is a list of offsets (Kafka 0.8 and 0.9). */
 const FIRST_SINGLE = 1
 
@@ -38,37 +45,91 @@ interface Found {
 const NOTHING: Found = { errorCode: 0, offset: -1, timestamp: -1, leaderEpoch: -1 }
 const failed = (errorCode: number): Found => ({ ...NOTHING, errorCode })
 
-export function createListOffsetsHandler(services: { readonly replicas: ReplicaManager }) {
-  const { replicas } = services
+export interface ListOffsetsServices {
+  readonly replicas: ReplicaManager
+  readonly metadata: MetadataCache
+  /** Whether a connection to that listener came from where a registered broker is. */
+  readonly isBrokerAddress: (brokerId: number, address: string, listenerName: string) => boolean
+}
+
+/** Who asks: a consumer is told of what is committed, a replica of what is there. */
+interface Asker {
+  readonly version: number
+  readonly isConsumer: boolean
+  readonly asksAnyReplica: boolean
+  readonly isReadCommitted: boolean
+}
+
+export function createListOffsetsHandler(services: ListOffsetsServices) {
+  const { replicas, metadata } = services
+
+  function askerOf(request: ListOffsetsRequest, context: RequestContext): Asker {
+    const { replicaId, isolationLevel } = request
+    const { apiVersion, clientAddress, listenerName } = context
+    const asksAnyReplica = replicaId === DEBUGGING_REPLICA
+    const isReplica =
+      replicaId >= 0 && services.isBrokerAddress(replicaId, clientAddress, listenerName)
+    return {
+      version: apiVersion,
+      isConsumer: !asksAnyReplica && !isReplica,
+      asksAnyReplica,
+      isReadCommitted: isolationLevel === READ_COMMITTED,
+    }
+  }
 
   async function epochOf(partition: Partition, offset: number): Promise<number> {
     const epoch = await replicas.control(partition, 'epochOfOffset', (log) => ({ log, offset }))
     return epoch ?? -1
   }
 
-  async function find(
-    partition: Partition | undefined,
-    wanted: Wanted,
-    committed: boolean,
-    version: number,
-  ): Promise<Found> {
-    if (partition === undefined) return failed(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-    if (!partition.isOnline) return failed(ErrorCode.KAFKA_STORAGE_ERROR)
-    if (wanted.currentLeaderEpoch >= 0 && wanted.currentLeaderEpoch !== partition.leaderEpoch) {
-      return failed(
-        wanted.currentLeaderEpoch < partition.leaderEpoch
-          ? ErrorCode.FENCED_LEADER_EPOCH
-          : ErrorCode.UNKNOWN_LEADER_EPOCH,
-      )
-    }
-    const limit = committed ? partition.lastStable : partition.highWatermark
+  function refusal(name: string, wanted: Wanted, asker: Asker): number {
+    const { timestamp, partitionIndex, currentLeaderEpoch } = wanted
+    const first = firstVersions.get(timestamp) ?? Number.POSITIVE_INFINITY
+    if (timestamp < 0 && asker.version < first) return ErrorCode.UNSUPPORTED_VERSION
+    const partition = replicas.partition(name, partitionIndex)
+    if (partition === undefined) return errorOfMissing(metadata, name, partitionIndex)
+    if (!partition.isOnline) return ErrorCode.KAFKA_STORAGE_ERROR
+    const wrongEpoch = checkLeaderEpoch(currentLeaderEpoch, partition.leaderEpoch)
+    if (wrongEpoch !== 0) return wrongEpoch
+    return asker.asksAnyReplica || partition.isLeader
+      ? ErrorCode.NONE
+      : ErrorCode.NOT_LEADER_OR_FOLLOWER
+  }
+
+  /**
+   * What was committed under the leader before may be beyond the high watermark that this one knows,
+   * until its followers have fetched: an end told now would go back (KIP-207).
+   */
+  function notAvailable(partition: Partition, { isConsumer, version }: Asker): Found | null {
+    const { leader } = partition
+    if (!isConsumer || leader === null || version < FIRST_SINGLE) return null
+    if (leader.epochStart <= partition.highWatermark) return null
+    return failed(
+      version >= FIRST_OFFSET_NOT_AVAILABLE
+        ? ErrorCode.OFFSET_NOT_AVAILABLE
+        : ErrorCode.LEADER_NOT_AVAILABLE,
+    )
+  }
+
+  async function find(name: string, wanted: Wanted, asker: Asker): Promise<Found> {
+    const errorCode = refusal(name, wanted, asker)
+    if (errorCode !== 0) return failed(errorCode)
+    const partition = replicas.partition(name, wanted.partitionIndex) as Partition
+    const limit = asker.isConsumer
+      ? asker.isReadCommitted
+        ? partition.lastStable
+        : partition.highWatermark
+      : partition.logEnd
     const { timestamp } = wanted
-    if (timestamp < 0 && version < (firstVersions.get(timestamp) ?? Number.POSITIVE_INFINITY)) {
-      return failed(ErrorCode.UNSUPPORTED_VERSION)
-    }
     switch (timestamp) {
       case LATEST:
-        return { ...NOTHING, offset: limit, leaderEpoch: partition.leaderEpoch }
+        return (
+          notAvailable(partition, asker) ?? {
+            ...NOTHING,
+            offset: limit,
+            leaderEpoch: partition.leaderEpoch,
+          }
+        )
       case EARLIEST:
       case EARLIEST_LOCAL: {
         const offset = partition.logStart
@@ -83,25 +144,27 @@ export function createListOffsetsHandler(services: { readonly replicas: ReplicaM
       limitOffset: limit,
     }))
     if (found === null || found.errno !== 0) return failed(ErrorCode.KAFKA_STORAGE_ERROR)
-    if (!found.found) return NOTHING
+    if (!found.found || found.offset >= limit) return notAvailable(partition, asker) ?? NOTHING
     return { ...found, errorCode: 0 }
   }
 
   /** Version 0: up to maxNumOffsets segment starts below a time; we keep the two ends. */
   async function findMany(
-    partition: Partition | undefined,
+    name: string,
     wanted: Wanted,
+    asker: Asker,
   ): Promise<{
     errorCode: number
     offsets: number[]
   }> {
-    const version = FIRST_SINGLE
-    const found = await find(partition, wanted, false, version)
+    const found = await find(name, wanted, asker)
+    const partition = replicas.partition(name, wanted.partitionIndex)
     if (found.errorCode !== 0 || partition === undefined) {
       return { errorCode: found.errorCode, offsets: [] }
     }
     const start = partition.logStart
-    const first = found.offset < 0 ? partition.highWatermark : found.offset
+    const end = asker.isConsumer ? partition.highWatermark : partition.logEnd
+    const first = found.offset < 0 ? end : found.offset
     const offsets = first > start ? [first, start] : [start]
     return { errorCode: 0, offsets: offsets.slice(0, Math.max(0, wanted.maxNumOffsets)) }
   }
@@ -110,20 +173,18 @@ export function createListOffsetsHandler(services: { readonly replicas: ReplicaM
     request: ListOffsetsRequest,
     context: RequestContext,
   ): Promise<ListOffsetsResponseInput> => {
-    const version = context.apiVersion
-    const committed = request.isolationLevel === READ_COMMITTED
+    const asker = askerOf(request, context)
     const topics = await Promise.all(
       request.topics.map(async ({ name, partitions }) => ({
         name,
         partitions: await Promise.all(
           partitions.map(async (wanted) => {
             const { partitionIndex } = wanted
-            const partition = replicas.partition(name, partitionIndex)
-            if (version < FIRST_SINGLE) {
-              const { errorCode, offsets } = await findMany(partition, wanted)
+            if (asker.version < FIRST_SINGLE) {
+              const { errorCode, offsets } = await findMany(name, wanted, asker)
               return { partitionIndex, errorCode, oldStyleOffsets: offsets }
             }
-            return { partitionIndex, ...(await find(partition, wanted, committed, version)) }
+            return { partitionIndex, ...(await find(name, wanted, asker)) }
           }),
         ),
       })),

@@ -95,7 +95,7 @@ async function createMissing(
     if (wrongTopicName(name) === null) missing.push(name)
   }
   if (missing.length === 0) return errors
-  const outcomes = await services.topicManager.createTopics(
+  const outcomes = await services.topics.createTopics(
     missing.map((name) => ({
       name,
       numPartitions: -1,

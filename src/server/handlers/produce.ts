@@ -3,6 +3,8 @@
  * Produce: finds each partition, posts its records to the owner shard, and lets the shard answer
  * from a template. The records stay in native memory; see `docs/internals/server.md`.
  */
+
+import type { MetadataCache } from '../../metadata/metadata-cache.ts'
 import { addon } from '../../native/addon.ts'
 import type { Connection } from '../../network/connection.ts'
 import type { Frame } from '../../network/request-handler.ts'
@@ -14,6 +16,8 @@ import { Produce, type ProduceRequest } from '../../protocol/messages/produce.ts
 import type { Partition } from '../../replica/partition.ts'
 import type { ReplicaManager } from '../../replica/replica-manager.ts'
 import type { Clock } from '../../util/clock.ts'
+import { errorOfMissing } from '../hosted-partition.ts'
+import type { Leader, LeaderHints } from '../leader-hints.ts'
 import type { Responder } from '../responder.ts'
 
 /** Numbers per slice; see `Produce` in native/addon.cc. */
@@ -23,10 +27,14 @@ const RESULT = 6
 const FIRST_FLEXIBLE = 9
 /** Below it a storage error is unknown to clients. */
 const FIRST_STORAGE_ERROR = 4
+/** Answers say who leads instead (KIP-951). */
+const FIRST_CURRENT_LEADER = 10
 
 export interface ProduceServices {
   readonly responder: Responder
   readonly replicas: ReplicaManager
+  readonly metadata: MetadataCache
+  readonly leaders: LeaderHints
   readonly clock: Clock
   readonly brokerId: number
 }
@@ -39,6 +47,7 @@ interface PartitionAnswer {
   logStartOffset: number
   recordErrors: { batchIndex: number; batchIndexErrorMessage: string | null }[]
   errorMessage: string | null
+  currentLeader: Leader | undefined
 }
 
 function failed(index: number, errorCode: number, message?: string): PartitionAnswer {
@@ -50,6 +59,7 @@ function failed(index: number, errorCode: number, message?: string): PartitionAn
     logStartOffset: -1,
     recordErrors: [],
     errorMessage: message ?? errorMessage(errorCode),
+    currentLeader: undefined,
   }
 }
 
@@ -62,6 +72,7 @@ function appended(index: number): PartitionAnswer {
     logStartOffset: -1,
     recordErrors: [],
     errorMessage: null,
+    currentLeader: undefined,
   }
 }
 
@@ -85,6 +96,7 @@ export class ProduceHandler {
     const request = decodeRequest(Produce, version, reader)
     const refusal = this.#refuseWhole(request)
     const now = clock.nowMs()
+    const deadlineMs = request.acks === -1 ? clock.monotonicMs() + request.timeoutMs : 0
     let slices = 0
     let ordinal = 0
     let refused = 0
@@ -97,10 +109,11 @@ export class ProduceHandler {
           refusal ??
           (records === null || records.bytes === 0
             ? failed(index, ErrorCode.INVALID_RECORD, 'A partition without records.')
-            : this.#refuse(partition, version))
+            : this.#refuse(name, index, partition, version))
         if (wrong === null && records !== null && partition !== undefined) {
           this.#setSlice(slices, partition, records.position, records.bytes, now, ordinal)
-          this.#slices[slices * SLICE + 10] = now + request.timeoutMs
+          this.#slices[slices * SLICE + 10] = deadlineMs
+          if (request.acks === -1) replicas.deadlines.note(partition, deadlineMs)
           slices += 1
           answers.push(appended(index))
         } else {
@@ -111,7 +124,9 @@ export class ProduceHandler {
       }
       responses.push({ name, partitionResponses: answers })
     }
-    responder.encode(Produce, version, frame.correlationId, { responses })
+    const nodeEndpoints =
+      refused > 0 ? this.#endpointsFor(responses, version, frame.connection) : undefined
+    responder.encode(Produce, version, frame.correlationId, { responses, nodeEndpoints })
     if (slices === 0) {
       this.#answerWithoutAppend(frame, request)
       return
@@ -160,15 +175,62 @@ export class ProduceHandler {
     return null
   }
 
-  #refuse(partition: Partition | undefined, version: number): PartitionAnswer | null {
-    if (partition === undefined) return failed(0, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-    if (partition.isOnline) return null
-    return failed(
-      0,
-      version >= FIRST_STORAGE_ERROR
-        ? ErrorCode.KAFKA_STORAGE_ERROR
-        : ErrorCode.NOT_LEADER_OR_FOLLOWER,
-    )
+  #refuse(
+    topic: string,
+    index: number,
+    partition: Partition | undefined,
+    version: number,
+  ): PartitionAnswer | null {
+    if (partition === undefined) {
+      return this.#misdirected(
+        topic,
+        index,
+        undefined,
+        errorOfMissing(this.#services.metadata, topic, index),
+      )
+    }
+    if (!partition.isOnline) {
+      return failed(
+        0,
+        version >= FIRST_STORAGE_ERROR
+          ? ErrorCode.KAFKA_STORAGE_ERROR
+          : ErrorCode.NOT_LEADER_OR_FOLLOWER,
+      )
+    }
+    if (partition.isLeader) return null
+    return this.#misdirected(topic, index, partition, ErrorCode.NOT_LEADER_OR_FOLLOWER)
+  }
+
+  #misdirected(
+    topic: string,
+    index: number,
+    partition: Partition | undefined,
+    errorCode: number,
+  ): PartitionAnswer {
+    const answer = failed(0, errorCode)
+    answer.currentLeader = this.#services.leaders.of(errorCode, topic, index, partition)
+    return answer
+  }
+
+  /** Where the leaders are that the answers name. */
+  #endpointsFor(
+    responses: readonly {
+      readonly partitionResponses: readonly { currentLeader?: Leader | undefined }[]
+    }[],
+    version: number,
+    connection: Connection,
+  ) {
+    if (version < FIRST_CURRENT_LEADER) return undefined
+    const leaders = new Set<number>()
+    for (const { partitionResponses } of responses) {
+      for (const { currentLeader } of partitionResponses) {
+        if (currentLeader !== undefined && currentLeader.leaderId >= 0) {
+          leaders.add(currentLeader.leaderId)
+        }
+      }
+    }
+    if (leaders.size === 0) return undefined
+    return this.#services.leaders.endpoints(leaders, connection.listenerName)
   }
 
   #setSlice(
@@ -225,6 +287,9 @@ export class ProduceHandler {
     const correlationId = readResponseHeader(reader, Produce, version)
     const answer = decodeResponse(Produce, version, reader)
     const partitions = answer.responses.flatMap((topic) => topic.partitionResponses)
+    const topics = answer.responses.flatMap(({ name, partitionResponses }) =>
+      partitionResponses.map(() => name),
+    )
     for (let i = 0; i < count; i += 1) {
       const at = i * RESULT
       const partition = partitions[this.#results[at] as number]
@@ -238,6 +303,8 @@ export class ProduceHandler {
           ? ErrorCode.NOT_LEADER_OR_FOLLOWER
           : error
       if (error === 0) continue
+      const hint = this.#leaderInstead(error, topics[this.#results[at] as number], partition.index)
+      if (hint !== undefined) partition.currentLeader = { ...hint }
       const message = errorMessage(error)
       partition.errorMessage = message
       const record = this.#results[at + 5] as number
@@ -245,7 +312,14 @@ export class ProduceHandler {
         partition.recordErrors = [{ batchIndex: record, batchIndexErrorMessage: message }]
       }
     }
-    responder.encode(Produce, version, correlationId, answer)
+    const nodeEndpoints = this.#endpointsFor(answer.responses, version, connection) ?? []
+    responder.encode(Produce, version, correlationId, { ...answer, nodeEndpoints })
     responder.sendEncoded(connection.id, sequence)
+  }
+
+  #leaderInstead(errorCode: number, topic: string | undefined, index: number): Leader | undefined {
+    if (topic === undefined || errorCode !== ErrorCode.NOT_LEADER_OR_FOLLOWER) return undefined
+    const { leaders, replicas } = this.#services
+    return leaders.of(errorCode, topic, index, replicas.partition(topic, index))
   }
 }

@@ -9,7 +9,7 @@ import { Producer } from '../../../src/client/producer.ts'
 import { SimpleConsumer } from '../../../src/client/simple-consumer.ts'
 import { type ClusterKind, skipWithoutCluster, startCluster } from '../../support/cluster.ts'
 
-const KINDS: readonly ClusterKind[] = ['apache']
+const KINDS: readonly ClusterKind[] = ['shardlog', 'apache']
 const TOPIC = 'failover'
 
 /** Values of the partition by offset. */
