@@ -156,7 +156,7 @@ export class ControllerTerm {
     const partitions = topics.reduce((sum, topic) => sum + topic.partitions.length, 0)
     const tookMs = Math.round(clock.monotonicMs() - startMs)
     const fields = { epoch: active.epoch, topics: topics.length, partitions, tookMs }
-    logger.info(fields, 'the controller has read everything')
+    logger.info(fields, 'the controller knows the cluster')
   }
 
   /** What a tool has asked for in the registry is done, whatever became of it before. */

@@ -19,6 +19,7 @@ import type { ActiveController } from './active-controller.ts'
 import type { BrokerChanges } from './broker-changes.ts'
 import { type PartitionEntry, TopicEntry } from './controller-context.ts'
 import { readRegistration, readTopics } from './read-topics.ts'
+import { SharedEvent } from './shared-event.ts'
 import {
   type ChangeOptions,
   type CreateOutcome,
@@ -33,6 +34,9 @@ import {
 } from './topic-change.ts'
 import type { TopicDeletions } from './topic-deletions.ts'
 import { PARTITIONS_PER_REQUEST_MAX, type TopicPlan, TopicPlanner } from './topic-planner.ts'
+
+/** Topics of several requests that are created together. */
+const CREATIONS_TOGETHER = 10_000
 
 /** One topic of a request, and what became of it so far. */
 interface Change<T, P, O extends TopicOutcome> {
@@ -51,7 +55,7 @@ type Widening = Change<MorePartitions, readonly (readonly number[])[], TopicOutc
 /** What one kind of change does at each step. */
 interface Steps<C, O> {
   plan(change: C): void
-  carryOut(changes: readonly C[]): Promise<void>
+  readonly event: SharedEvent<C>
   succeeded(change: C): O
   failed(outcome: TopicOutcome): O
   /** Brokers could not do what was carried out. */
@@ -64,6 +68,8 @@ export class TopicChanges {
   readonly #deletions: TopicDeletions
   readonly #planner: TopicPlanner
   readonly #watches = new Map<TopicEntry, Unwatch>()
+  readonly #creations: SharedEvent<Creation>
+  readonly #widenings: SharedEvent<Widening>
 
   constructor(options: {
     readonly active: ActiveController
@@ -74,6 +80,17 @@ export class TopicChanges {
     this.#active = active
     this.#brokers = options.brokers
     this.#deletions = options.deletions
+    this.#creations = new SharedEvent({
+      active,
+      changesMax: CREATIONS_TOGETHER,
+      carryOut: (changes) => this.#create(changes),
+    })
+    // Two requests for the same topic must not be planned from the same number of partitions.
+    this.#widenings = new SharedEvent({
+      active,
+      changesMax: 1,
+      carryOut: (changes) => this.#widen(changes),
+    })
     const { context } = active
     this.#planner = new TopicPlanner({
       config: active.config,
@@ -83,7 +100,8 @@ export class TopicChanges {
           return [...context.liveBrokers.values()].sort((a, b) => a.brokerId - b.brokerId)
         },
         isAlive: (id) => context.liveBrokers.has(id),
-        hasTopic: (name) => context.topics.has(name),
+        // Also one that an earlier request of the same event creates.
+        hasTopic: (name) => context.names.alike(name).includes(name),
         alike: (name) => context.names.alike(name),
       },
     })
@@ -103,7 +121,7 @@ export class TopicChanges {
         // Others of this request must not collide with it.
         context.names.take(change.name)
       },
-      carryOut: (changes) => this.#create(changes),
+      event: this.#creations,
       succeeded: ({ name, plan }) => ({
         ...succeeded(name),
         topicId: options.validateOnly ? ZERO_UUID : (plan?.registration.topicId ?? ZERO_UUID),
@@ -130,7 +148,7 @@ export class TopicChanges {
           const topic = this.#existing(change.name)
           change.plan = this.#planner.planMore(topic.name, topic.assignment, change.request, budget)
         },
-        carryOut: (changes) => this.#widen(changes),
+        event: this.#widenings,
         succeeded: ({ name }) => succeeded(name),
         failed: (outcome) => outcome,
       },
@@ -176,7 +194,7 @@ export class TopicChanges {
       await this.#active.atMost(options.timeoutMs, Promise.all(names))
     }
     try {
-      await this.#active.run(async () => {
+      await steps.event.run(changes.length, () => {
         for (const change of changes) {
           this.#attempt(change, steps, () => {
             if (change.isRepeated) throw namedTwice(change.name)
@@ -184,12 +202,8 @@ export class TopicChanges {
           })
         }
         planned()
-        const wanted = changes.filter((change) => change.outcome === null)
         if (options.validateOnly) this.#dropNames(changes)
-        else {
-          await this.#active.checkEpoch()
-          await steps.carryOut(wanted)
-        }
+        return options.validateOnly ? [] : changes.filter((change) => change.outcome === null)
       })
     } catch (error) {
       for (const change of changes) {
