@@ -265,10 +265,7 @@ export class ActiveController {
       controllerEpoch: this.epoch,
       isOnline: (id) => partition.replicas.includes(id) && context.isOnline(partition, id),
       isShuttingDown: (id) => context.shuttingDown.has(id),
-      lostTailEpoch: (id) => {
-        const broker = context.liveBrokers.get(id)
-        return broker?.hasLostTail ? broker.brokerEpoch : null
-      },
+      lossOf: (id) => context.liveBrokers.get(id)?.lostTail ?? null,
       get isrMin() {
         return rules().isrMin
       },

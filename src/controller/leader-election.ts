@@ -15,8 +15,8 @@ export interface Electorate {
   /** Its broker is alive and its log directory works. */
   isOnline(brokerId: number): boolean
   isShuttingDown(brokerId: number): boolean
-  /** The epoch of a live broker whose logs may have lost their ends before it; null of others. */
-  lostTailEpoch(brokerId: number): number | null
+  /** Of a live broker whose logs may have lost their ends: names the loss. null of others. */
+  lossOf(brokerId: number): string | null
   readonly controllerEpoch: number
   /** Members that the ISR must have before anything is committed. */
   readonly isrMin: number
@@ -185,8 +185,8 @@ function canTakeOver(state: PartitionState, electorate: Electorate, brokerId: nu
 
 /** Whether its broker came back without the ends of its logs and has not caught up since. */
 function hasLost(state: PartitionState, electorate: Electorate, brokerId: number): boolean {
-  const epoch = electorate.lostTailEpoch(brokerId)
-  return epoch !== null && state.rejoined?.get(brokerId) !== epoch
+  const loss = electorate.lossOf(brokerId)
+  return loss !== null && state.rejoined?.get(brokerId) !== loss
 }
 
 /**
@@ -210,18 +210,19 @@ function nextState(base: PartitionState, change: Change, electorate: Electorate)
   const { isr } = change
   const { replicas, controllerEpoch } = electorate
   const isrMin = Math.min(electorate.isrMin, replicas.length)
-  const before = [...base.isr, ...(base.eligibleLeaders ?? [])]
+  const candidates = [...base.isr, ...(base.eligibleLeaders ?? [])]
   const eligibleLeaders =
     isr.length < isrMin
-      ? [...new Set(before)].filter((id) => !isr.includes(id) && replicas.includes(id))
+      ? [...new Set(candidates)].filter((id) => !isr.includes(id) && replicas.includes(id))
       : []
-  const rejoined = new Map<number, number>()
+  const rejoined = new Map<number, string>()
   for (const id of [...isr, ...eligibleLeaders]) {
-    const epoch = electorate.lostTailEpoch(id)
-    if (epoch === null) continue
+    const before = base.rejoined?.get(id)
+    const loss = electorate.isOnline(id) ? electorate.lossOf(id) : (before ?? null)
+    if (loss === null) continue
     const isElected = id === change.leader && change.leaderEpoch > base.leaderEpoch
     const joins = isr.includes(id) && !base.isr.includes(id)
-    if (isElected || joins || base.rejoined?.get(id) === epoch) rejoined.set(id, epoch)
+    if (isElected || joins || before === loss) rejoined.set(id, loss)
   }
   const isRecovering = change.isRecovering ?? base.isRecovering ?? false
   return {

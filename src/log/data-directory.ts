@@ -3,6 +3,7 @@
  * checkpoints, and which partitions have a folder. Main thread; the logs themselves belong to the
  * shards.
  */
+import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { getProperties } from 'properties-file'
@@ -51,7 +52,7 @@ export interface Checkpoints {
 export class DataDirectory {
   readonly path: string
   #lock: number
-  #mayHaveLostTail = false
+  #lostTail: string | null = null
 
   private constructor(path: string, lock: number) {
     this.path = path
@@ -108,12 +109,12 @@ export class DataDirectory {
   }
 
   /**
-   * Whether what the last broker here wrote may be gone in part: the machine went down under it, and
-   * with it what was not synced. A broker that is merely killed loses nothing. Known after
-   * `takeCleanShutdownMark`.
+   * Names the last time that what a broker here wrote may have gone in part: the machine went down
+   * under it, and with it what was not synced. null if all of it is there, as it is after a broker
+   * was merely killed. Known after `takeCleanShutdownMark`.
    */
-  get mayHaveLostTail(): boolean {
-    return this.#mayHaveLostTail
+  get lostTail(): string | null {
+    return this.#lostTail
   }
 
   /** Whether the last broker here stopped in order; the mark is gone afterwards. */
@@ -129,7 +130,7 @@ export class DataDirectory {
     const path = join(this.path, '.boot-id')
     // Until what was lost has been settled it may be missed by whoever elects this broker, however
     // often it was started meanwhile.
-    this.#mayHaveLostTail = (await readIfThere(this.#lostTailPath)) !== null
+    this.#lostTail = (await readIfThere(this.#lostTailPath))?.trim() ?? null
     const noted = (await readIfThere(path))?.trim()
     // Of a system that does not tell, every boot may be another one.
     const current = (await readIfThere(BOOT_ID_PATH))?.trim() ?? ''
@@ -137,17 +138,18 @@ export class DataDirectory {
     if (isSameBoot) return
     // The first broker here has nothing to lose.
     const isNew = noted === undefined && (await readIfThere(this.#metaPath)) === null
-    if (!isClean && !isNew && !this.#mayHaveLostTail) {
-      await replaceFile(this.#lostTailPath, `${current}\n`)
-      this.#mayHaveLostTail = true
+    if (!isClean && !isNew) {
+      // Replicas that have caught up since an earlier loss may lack something again.
+      this.#lostTail = current === '' ? randomUUID() : current
+      await replaceFile(this.#lostTailPath, `${this.#lostTail}\n`)
     }
     await replaceFile(path, `${current}\n`)
   }
 
   /** Everything was handed over to other brokers: nobody counts on what these logs may lack. */
   async settleLostTail(): Promise<void> {
-    if (this.#mayHaveLostTail) await rm(this.#lostTailPath, { force: true })
-    this.#mayHaveLostTail = false
+    if (this.#lostTail !== null) await rm(this.#lostTailPath, { force: true })
+    this.#lostTail = null
   }
 
   get #lostTailPath(): string {

@@ -67,8 +67,11 @@ export interface BrokerRegistration {
   readonly endpoints: readonly RegisteredEndpoint[]
   readonly rack: string | null
   readonly timestampMs: number
-  /** It stopped uncleanly, and what was not synced before may be gone from the ends of its logs. */
-  readonly hasLostTail?: boolean
+  /**
+   * Names the loss: its machine stopped, and what was not synced before may be gone from the ends of
+   * its logs. The same in all registrations until another loss.
+   */
+  readonly lostTail?: string
 }
 
 /** A live broker. Its epoch grows with every registration of any broker. */
@@ -101,10 +104,10 @@ export interface PartitionState {
    */
   readonly eligibleLeaders?: readonly number[]
   /**
-   * Of replicas in the ISR whose broker registered with a lost tail: the broker epoch in which they
-   * have been in the ISR since. Apache Kafka ignores it.
+   * Of replicas whose broker registered with a lost tail: the loss since which they have been in the
+   * ISR. Apache Kafka ignores it.
    */
-  readonly rejoined?: ReadonlyMap<number, number>
+  readonly rejoined?: ReadonlyMap<number, string>
 }
 
 export interface PartitionStateEntry extends Versioned<PartitionState> {

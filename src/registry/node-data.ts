@@ -83,7 +83,7 @@ export function encodeBroker(broker: BrokerRegistration): string {
     port: plaintext?.port ?? -1,
     timestamp: String(broker.timestampMs),
     version: 5,
-    ...(broker.hasLostTail ? { unclean_shutdown: true } : {}),
+    ...(broker.lostTail === undefined ? {} : { unclean_shutdown: broker.lostTail }),
   })
 }
 
@@ -120,7 +120,7 @@ export function decodeBroker(path: string, brokerId: number, data: string): Brok
     endpoints,
     rack: typeof rack === 'string' ? rack : null,
     timestampMs: asInteger(path, 'timestamp', node['timestamp'] ?? 0),
-    ...(node['unclean_shutdown'] === true ? { hasLostTail: true } : {}),
+    ...(typeof node['unclean_shutdown'] === 'string' ? { lostTail: node['unclean_shutdown'] } : {}),
   }
 }
 
@@ -203,15 +203,12 @@ export function decodePartitionState(path: string, data: string): PartitionState
   }
 }
 
-function decodeRejoined(path: string, value: unknown): Map<number, number> {
-  const epochs = new Map<number, number>()
-  for (const [brokerId, epoch] of Object.entries(asObject(path, 'rejoined', value))) {
-    epochs.set(
-      asInteger(path, 'a broker in rejoined', brokerId),
-      asInteger(path, 'rejoined', epoch),
-    )
+function decodeRejoined(path: string, value: unknown): Map<number, string> {
+  const losses = new Map<number, string>()
+  for (const [brokerId, loss] of Object.entries(asObject(path, 'rejoined', value))) {
+    losses.set(asInteger(path, 'a broker in rejoined', brokerId), asText(path, 'rejoined', loss))
   }
-  return epochs
+  return losses
 }
 
 export function encodeConfig(values: ReadonlyMap<string, string>): string {

@@ -20,8 +20,8 @@ interface Brokers {
   readonly replicas?: readonly number[]
   readonly online: readonly number[]
   readonly stopping?: readonly number[]
-  /** Broker ids to their epochs. */
-  readonly lost?: Readonly<Record<number, number>>
+  /** Broker ids to what names their losses. */
+  readonly lost?: Readonly<Record<number, number | string>>
   readonly isrMin?: number
 }
 
@@ -30,7 +30,10 @@ function electorate(brokers: Brokers): Electorate {
     replicas: brokers.replicas ?? [1, 2, 3],
     isOnline: (id) => brokers.online.includes(id),
     isShuttingDown: (id) => brokers.stopping?.includes(id) ?? false,
-    lostTailEpoch: (id) => (brokers.online.includes(id) ? (brokers.lost?.[id] ?? null) : null),
+    lossOf: (id) =>
+      brokers.online.includes(id) && brokers.lost?.[id] !== undefined
+        ? String(brokers.lost[id])
+        : null,
     controllerEpoch: 9,
     isrMin: brokers.isrMin ?? 1,
   }
@@ -166,6 +169,14 @@ test('a lost tail counts once: who has caught up since is as good as any', () =>
   const elected = electOffline(joined, electorate({ online: [2], lost: { 2: 70 } }), false)
   assert.equal(format(elected), '2/5 2 2@70')
   assert.ok(isLeaderFit(elected as PartitionState, electorate({ online: [2], lost: { 2: 70 } })))
+  // It was killed, and is back with what it had; then its machine stopped once more.
+  const dead = electorate({ online: [1], isrMin: 2 })
+  const without = shrinkToOnline(joined, dead) as PartitionState
+  assert.equal(format(without), '1/5 1 elr 2 2@70')
+  const back = electorate({ online: [2], lost: { 2: 70 }, isrMin: 2 })
+  assert.equal(format(electOffline(without, back, false)), '2/6 2 elr 1 2@70')
+  const worse = electorate({ online: [2], lost: { 2: 71 }, isrMin: 2 })
+  assert.equal(format(electOffline(without, worse, false)), '-1/6 1')
   const again = electorate({ online: [1, 2], lost: { 2: 71 } })
   assert.equal(isLeaderFit(elected as PartitionState, again), false)
   assert.equal(format(shrinkToOnline(joined, again)), '1/5 1')
@@ -190,7 +201,7 @@ test('no committed record is missing from a leader that was elected cleanly', ()
         const lost = new Map<number, number>()
         const logs = new Map([1, 2, 3].map((id) => [id, new Set<number>()]))
         const committed = new Set<number>()
-        let epoch = 100
+        let losses = 0
         let record = 0
         const now = () =>
           electorate({ online: [...online], lost: Object.fromEntries(lost), isrMin })
@@ -200,27 +211,27 @@ test('no committed record is missing from a leader that was elected cleanly', ()
           if (!isLeaderFit(state, now())) state = electOffline(state, now(), false) ?? state
           state = shrinkToOnline(state, now()) ?? state
           const { leader } = state
-          const lostEpoch = now().lostTailEpoch(leader)
-          if (lostEpoch === null || before.rejoined?.get(leader) === lostEpoch) return
+          const hasLost = (id: number): boolean => {
+            const loss = now().lossOf(id)
+            return loss !== null && before.rejoined?.get(id) !== loss
+          }
+          if (!hasLost(leader)) return
           if (leader === before.leader && state.leaderEpoch === before.leaderEpoch) return
           // It leads although it has lost records: nobody else was left who had them.
           const others = [...before.isr, ...(before.eligibleLeaders ?? [])]
-          assert.ok(
-            others.every((id) => online.has(id) && lost.has(id)),
-            others.join(),
-          )
+          assert.ok(others.every(hasLost), others.join())
           for (const one of committed) if (!logs.get(leader)?.has(one)) committed.delete(one)
         }
         for (const { kind, broker } of commands) {
           const log = logs.get(broker) as Set<number>
           if (kind === 'die' || kind === 'lose') {
             online.delete(broker)
-            lost.delete(broker)
-            if (kind === 'lose') log.clear()
-            if (kind === 'lose') lost.set(broker, epoch)
-          } else if (kind === 'return' && !online.has(broker)) {
-            epoch += 1
-            if (log.size === 0) lost.set(broker, epoch)
+            if (kind === 'lose') {
+              losses += 1
+              log.clear()
+              lost.set(broker, losses)
+            }
+          } else if (kind === 'return') {
             online.add(broker)
           } else if (kind === 'lag' && state.leader !== -1 && broker !== state.leader) {
             const isr = state.isr.filter((id) => id !== broker)

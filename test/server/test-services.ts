@@ -185,7 +185,7 @@ export async function createServices(
   const replicas = new RememberingReplicas(configOf)
   const member = new ClusterMember({
     ...{ brokerId, config, texts, topicConfigs, registry, clock, timers, random, logger },
-    ...{ listenerName: 'PLAINTEXT', hasLostTail: false },
+    ...{ listenerName: 'PLAINTEXT', lostTail: null },
     links: () => ({
       toBroker: async () => agreeingLink(configOf),
       toController: () => Promise.reject(new Error('this broker is the controller')),
