@@ -36,6 +36,8 @@ import type { TopicDeletions } from './topic-deletions.ts'
 import { PARTITIONS_PER_REQUEST_MAX, type TopicPlan, TopicPlanner } from './topic-planner.ts'
 
 /** Topics of several requests that are created together. */
+/** How long a creation waits for the end of a topic of the same name. */
+const NAME_WAIT_MS = 5000
 const CREATIONS_TOGETHER = 10_000
 
 /** One topic of a request, and what became of it so far. */
@@ -189,9 +191,10 @@ export class TopicChanges {
     planned: () => void,
   ): Promise<void> {
     if (options.timeoutMs > 0) {
-      // A name is free again when the topic that had it is gone.
+      // A name is free again when the topic that had it is gone, which a dead broker may hold up.
       const names = changes.map(({ name }) => this.#deletions.gone(name))
-      await this.#active.atMost(options.timeoutMs, Promise.all(names))
+      const waitMs = Math.min(NAME_WAIT_MS, options.timeoutMs / 2)
+      await this.#active.atMost(waitMs, Promise.all(names))
     }
     try {
       await steps.event.run(changes.length, () => {
