@@ -31,12 +31,12 @@ int LeaderEpochCache::load() {
   return error;
 }
 
-int LeaderEpochCache::save() const {
+int LeaderEpochCache::save(bool durable) const {
   std::string text = "0\n" + std::to_string(entries_.size()) + "\n";
   for (const EpochEntry& entry : entries_) {
     text += std::to_string(entry.epoch) + " " + std::to_string(entry.start_offset) + "\n";
   }
-  return replace_file(path_, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  return replace_file(path_, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, durable);
 }
 
 bool LeaderEpochCache::assign(int32_t epoch, int64_t start_offset) {

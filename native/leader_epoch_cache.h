@@ -21,8 +21,9 @@ class LeaderEpochCache {
 
   /// Reads the file; a missing one is empty. 0, an errno, or EBADMSG for a file that is not one.
   [[nodiscard]] int load();
-  /// Writes the file. 0 or an errno.
-  [[nodiscard]] int save() const;
+  /// Writes the file; what is not `durable` is for a flush to force to disk. 0 or an errno.
+  [[nodiscard]] int save(bool durable = true) const;
+  const std::string& path() const { return path_; }
 
   /// Notes that `epoch` begins at `start_offset`. True when this is news.
   bool assign(int32_t epoch, int64_t start_offset);

@@ -911,8 +911,11 @@ CommitResult PartitionLog::commit() {
     if (epochs_.assign(batch.leader_epoch, batch.base_offset)) epochs_dirty_ = true;
     if (epochs_dirty_) {
       // A failure is made good by the next batch: the epoch itself is no news then.
-      error = epochs_.save();
+      // Every batch has its epoch: what a crash takes of the file is found again behind the
+      // recovery point. After an election a thousand logs have a new one at once.
+      error = epochs_.save(false);
       epochs_dirty_ = error != 0;
+      epochs_synced_ = false;
     }
     if (error == 0 && must_roll(*segments_.back(), batch, pending)) {
       error = write_run(written, i);
@@ -1361,6 +1364,8 @@ PartitionLog::FlushJob PartitionLog::begin_flush() {
   job.truncations = truncations_;
   if (!directory_synced_) job.directory = directory_;
   directory_synced_ = true;
+  if (!epochs_synced_) job.indexes.push_back(epochs_.path());
+  epochs_synced_ = true;
   for (auto& segment : segments_) {
     if (!segment->dirty) continue;
     segment->dirty = false;

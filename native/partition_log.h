@@ -350,6 +350,7 @@ class PartitionLog {
   bool closed_ = false;
   LeaderEpochCache epochs_;
   bool epochs_dirty_ = false;     // The file lacks something.
+  bool epochs_synced_ = true;     // The file is on the disk as it is.
   bool directory_synced_ = true;  // The folder's own entries are on the disk.
   ProducerState producers_;
   std::vector<StagedBatch> staged_;

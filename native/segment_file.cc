@@ -85,7 +85,7 @@ void SegmentFile::preallocate(int64_t begin, int64_t end) {
   static_cast<void>(file_operations().fallocate(fd_, FALLOC_FL_KEEP_SIZE, begin, end - begin));
 }
 
-int replace_file(const std::string& path, std::span<const uint8_t> content) {
+int replace_file(const std::string& path, std::span<const uint8_t> content, bool durable) {
   const std::string temporary = path + ".tmp";
   const int fd =
       file_operations().open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -101,7 +101,7 @@ int replace_file(const std::string& path, std::span<const uint8_t> content) {
       done += static_cast<size_t>(n);
     }
   }
-  if (error == 0 && file_operations().fdatasync(fd) != 0) error = errno;
+  if (error == 0 && durable && file_operations().fdatasync(fd) != 0) error = errno;
   if (::close(fd) != 0 && error == 0) error = errno;
   if (error == 0 && file_operations().rename(temporary.c_str(), path.c_str()) != 0) error = errno;
   // What cannot be removed now is at the next opening of the folder.

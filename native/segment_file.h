@@ -63,8 +63,10 @@ class SegmentFile {
 
 using SegmentRef = std::shared_ptr<SegmentFile>;
 
-/// Replaces `path` by `content` so that a crash leaves the old or the new file. 0 or an errno.
-[[nodiscard]] int replace_file(const std::string& path, std::span<const uint8_t> content);
+/// Replaces `path` by `content` so that a crash leaves the old or the new file, or when it is not
+/// `durable` perhaps a damaged one if the machine goes down. 0 or an errno.
+[[nodiscard]] int replace_file(const std::string& path, std::span<const uint8_t> content,
+                               bool durable = true);
 
 /// Removes `path`; that it is missing is no error. 0 or an errno.
 [[nodiscard]] int remove_file(const std::string& path);

@@ -159,7 +159,7 @@ export class Broker {
     const member = new ClusterMember({
       ...{ brokerId, config, texts, topicConfigs, registry, listenerName, clock, random },
       timers: this.#timers,
-      hasLostTail: directory.mayHaveLostTail,
+      lostTail: directory.lostTail,
       links: (brokers) => {
         const options = {
           ...{ brokerId, brokers, connectTimeoutMs: CONNECT_TIMEOUT_MS },

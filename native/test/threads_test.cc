@@ -132,4 +132,27 @@ TEST(log_readers_see_whole_batches_of_the_right_offsets) {
 }
 
 }  // namespace
+
+TEST(ends_of_epochs_are_told_while_new_ones_begin) {
+  LeaderEpochCache cache("/nowhere/leader-epoch-checkpoint");
+  cache.assign(0, 0);
+  constexpr int32_t kEpochs = 20000;
+  std::atomic<bool> done{false};
+  std::thread owner([&] {
+    for (int32_t epoch = 1; epoch <= kEpochs; ++epoch) {
+      cache.assign(epoch, int64_t{10} * epoch);
+      if (epoch % 100 == 0) cache.truncate_from_end(int64_t{10} * (epoch - 50));
+      if (epoch % 1000 == 0) cache.truncate_from_start(int64_t{10} * (epoch - 500));
+    }
+    done.store(true);
+  });
+  int wrong = 0;
+  for (int32_t asked = 0; !done.load(); asked = (asked + 7) % kEpochs) {
+    const auto end = cache.end_offset(asked, int64_t{10} * (kEpochs + 1));
+    if (end.epoch > asked || end.offset < int64_t{-1}) ++wrong;
+  }
+  owner.join();
+  CHECK(wrong == 0);
+}
+
 }  // namespace shardlog

@@ -209,7 +209,7 @@ export class ActiveController {
     })
   }
 
-  /** Starts to tell a broker that has just registered all there is. */
+  /** Connects to a broker; it is told nothing yet but who is alive. */
   openChannel(broker: RegisteredBroker, events: Omit<ChannelEvents, 'stale' | 'suspect'>): void {
     const channel = new BrokerChannel({
       broker,
@@ -225,7 +225,7 @@ export class ActiveController {
       logger: this.logger,
     })
     this.channels.set(broker.brokerId, channel)
-    channel.markAll()
+    channel.markBrokers()
   }
 
   closeChannel(brokerId: number): void {
@@ -265,9 +265,9 @@ export class ActiveController {
       controllerEpoch: this.epoch,
       isOnline: (id) => partition.replicas.includes(id) && context.isOnline(partition, id),
       isShuttingDown: (id) => context.shuttingDown.has(id),
-      lostTailEpoch: (id) => {
+      lostTail: (id) => {
         const broker = context.liveBrokers.get(id)
-        return broker?.hasLostTail ? broker.brokerEpoch : null
+        return broker === undefined ? undefined : (broker.lostTail ?? null)
       },
       get isrMin() {
         return rules().isrMin

@@ -32,7 +32,7 @@ export class BrokerChanges {
     this.#active = options.active
   }
 
-  /** Takes over the list of live brokers when everything is read anew; tells none of them yet. */
+  /** Takes over the list of live brokers when everything is read anew. */
   reset(brokers: readonly RegisteredBroker[]): void {
     const { context, channels } = this.#active
     const live = new Map(brokers.map((broker) => [broker.brokerId, broker]))
@@ -44,15 +44,16 @@ export class BrokerChanges {
     }
     context.liveBrokers.clear()
     for (const [id, broker] of live) context.liveBrokers.set(id, broker)
+    for (const [id, broker] of live) {
+      const channel = channels.get(id)
+      if (channel) channel.forget()
+      else this.#open(broker)
+    }
   }
 
   /** Tells all live brokers everything. */
   tellAll(): void {
-    for (const [id, broker] of this.#active.context.liveBrokers) {
-      const channel = this.#active.channels.get(id)
-      if (channel) channel.markAll()
-      else this.#open(broker)
-    }
+    for (const channel of this.#active.channels.values()) channel.markAll()
   }
 
   /** What is different from what is known. A broker with another epoch was gone in between. */
@@ -110,7 +111,10 @@ export class BrokerChanges {
       this.#active.tellMetadata(partition)
     }
     this.#active.tellBrokers()
-    for (const broker of brokers) this.#open(broker)
+    for (const broker of brokers) {
+      this.#open(broker)
+      this.#active.channels.get(broker.brokerId)?.markAll()
+    }
     await this.electOffline(leaderless)
     await this.shrink()
     this.#options.returned(ids)

@@ -74,8 +74,8 @@ class RequestRefused extends Error {
 export class BrokerChannel {
   readonly broker: RegisteredBroker
   readonly #options: ChannelOptions
-  /** Everything is news: the broker has just registered, or this controller was just elected. */
-  #isFull = true
+  /** Everything is news: the broker has just registered, or the context was read anew. */
+  #isFull = false
   /** Of the context that marks belong to. */
   #generation = 0
   #areBrokersNews = true
@@ -99,19 +99,20 @@ export class BrokerChannel {
     this.#options = options
   }
 
-  /**
-   * Everything is told anew: all partitions of the broker, and all metadata. What was marked before
-   * may be of entries that the context has replaced, and is dropped but for deleted topics.
-   */
+  /** Everything is told: all partitions of the broker, and all metadata. */
   markAll(): void {
     this.#isFull = true
+    this.#touch()
+  }
+
+  /** The context has been replaced: marks of its entries are dropped, but for deleted topics. */
+  forget(): void {
     this.#generation += 1
     this.#leadership.clear()
     this.#stops.clear()
     for (const partition of this.#metadata) {
       if (!partition.topic.isDeleting) this.#metadata.delete(partition)
     }
-    this.#touch()
   }
 
   markBrokers(): void {

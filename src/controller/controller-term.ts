@@ -26,6 +26,8 @@ export class ControllerTerm {
   readonly producerIds: ProducerIdBlocks
   /** As the registry last told; null: not yet. */
   #liveBrokers: readonly RegisteredBroker[] | null = null
+  /** Names that have been told and not been looked at; null: none. */
+  #topicNames: readonly string[] | null = null
   /** Notes that were there when the registry last told; those that are done are gone by now. */
   #isrChanges: readonly IsrChange[] = []
   #logDirEvents: readonly LogDirEvent[] = []
@@ -80,11 +82,21 @@ export class ControllerTerm {
     if (this.#liveBrokers !== null) await this.brokers.changed(this.#liveBrokers)
   }
 
+  async #topicsListed(): Promise<void> {
+    const names = this.#topicNames ?? []
+    this.#topicNames = null
+    await this.topics.listed(names)
+  }
+
   #follow(): void {
     const { active, topics, deletions, isrs, brokers, elections } = this
     const { registry } = active
     const watches = [
-      registry.watchTopicNames((names) => active.enqueue('topics', () => topics.listed(names))),
+      registry.watchTopicNames((names) => {
+        const isPending = this.#topicNames !== null
+        this.#topicNames = names
+        if (!isPending) active.enqueue('topics', () => this.#topicsListed())
+      }),
       registry.watchTopicDeletions((names) => {
         const news = names.filter((name) => !active.context.topics.get(name)?.isDeleting)
         if (news.length > 0) active.enqueue('deletions', () => deletions.marked(news))
@@ -131,6 +143,7 @@ export class ControllerTerm {
       else this.topics.forget(topic)
     }
     for (const topic of topics) this.topics.adopt(topic)
+    // Who leads now is told at once; what has not changed since the last controller can wait.
     await this.#lead(new Set(active.config.deleteTopicEnable ? deleted : []))
     this.brokers.tellAll()
     await this.deletions.marked(deleted)
@@ -142,10 +155,8 @@ export class ControllerTerm {
     active.enqueue('log dirs', () => this.brokers.logDirsFailed(this.#logDirEvents))
     const partitions = topics.reduce((sum, topic) => sum + topic.partitions.length, 0)
     const tookMs = Math.round(clock.monotonicMs() - startMs)
-    logger.info(
-      { epoch: active.epoch, topics: topics.length, partitions, tookMs },
-      'the controller knows the cluster',
-    )
+    const fields = { epoch: active.epoch, topics: topics.length, partitions, tookMs }
+    logger.info(fields, 'the controller knows the cluster')
   }
 
   /** What a tool has asked for in the registry is done, whatever became of it before. */

@@ -15,8 +15,8 @@ export interface Electorate {
   /** Its broker is alive and its log directory works. */
   isOnline(brokerId: number): boolean
   isShuttingDown(brokerId: number): boolean
-  /** The epoch of a live broker whose logs may have lost their ends before it; null of others. */
-  lostTailEpoch(brokerId: number): number | null
+  /** The loss that a live broker has registered with; null: none, undefined: it is not alive. */
+  lostTail(brokerId: number): number | null | undefined
   readonly controllerEpoch: number
   /** Members that the ISR must have before anything is committed. */
   readonly isrMin: number
@@ -185,8 +185,8 @@ function canTakeOver(state: PartitionState, electorate: Electorate, brokerId: nu
 
 /** Whether its broker came back without the ends of its logs and has not caught up since. */
 function hasLost(state: PartitionState, electorate: Electorate, brokerId: number): boolean {
-  const epoch = electorate.lostTailEpoch(brokerId)
-  return epoch !== null && state.rejoined?.get(brokerId) !== epoch
+  const loss = electorate.lostTail(brokerId)
+  return typeof loss === 'number' && state.rejoined?.get(brokerId) !== loss
 }
 
 /**
@@ -217,11 +217,17 @@ function nextState(base: PartitionState, change: Change, electorate: Electorate)
       : []
   const rejoined = new Map<number, number>()
   for (const id of [...isr, ...eligibleLeaders]) {
-    const epoch = electorate.lostTailEpoch(id)
-    if (epoch === null) continue
+    const loss = electorate.lostTail(id)
+    const settled = base.rejoined?.get(id)
+    if (loss === undefined) {
+      // When it is back it says which loss it means.
+      if (settled !== undefined) rejoined.set(id, settled)
+      continue
+    }
+    if (loss === null) continue
     const isElected = id === change.leader && change.leaderEpoch > base.leaderEpoch
     const joins = isr.includes(id) && !base.isr.includes(id)
-    if (isElected || joins || base.rejoined?.get(id) === epoch) rejoined.set(id, epoch)
+    if (isElected || joins || settled === loss) rejoined.set(id, loss)
   }
   const isRecovering = change.isRecovering ?? base.isRecovering ?? false
   return {

@@ -19,6 +19,7 @@ import type { ActiveController } from './active-controller.ts'
 import type { BrokerChanges } from './broker-changes.ts'
 import { type PartitionEntry, TopicEntry } from './controller-context.ts'
 import { readRegistration, readTopics } from './read-topics.ts'
+import { SharedEvent } from './shared-event.ts'
 import {
   type ChangeOptions,
   type CreateOutcome,
@@ -33,6 +34,11 @@ import {
 } from './topic-change.ts'
 import type { TopicDeletions } from './topic-deletions.ts'
 import { PARTITIONS_PER_REQUEST_MAX, type TopicPlan, TopicPlanner } from './topic-planner.ts'
+
+/** Topics of several requests that are created together. */
+/** How long a creation waits for the end of a topic of the same name. */
+const NAME_WAIT_MS = 5000
+const CREATIONS_TOGETHER = 10_000
 
 /** One topic of a request, and what became of it so far. */
 interface Change<T, P, O extends TopicOutcome> {
@@ -51,7 +57,7 @@ type Widening = Change<MorePartitions, readonly (readonly number[])[], TopicOutc
 /** What one kind of change does at each step. */
 interface Steps<C, O> {
   plan(change: C): void
-  carryOut(changes: readonly C[]): Promise<void>
+  readonly event: SharedEvent<C>
   succeeded(change: C): O
   failed(outcome: TopicOutcome): O
   /** Brokers could not do what was carried out. */
@@ -64,6 +70,8 @@ export class TopicChanges {
   readonly #deletions: TopicDeletions
   readonly #planner: TopicPlanner
   readonly #watches = new Map<TopicEntry, Unwatch>()
+  readonly #creations: SharedEvent<Creation>
+  readonly #widenings: SharedEvent<Widening>
 
   constructor(options: {
     readonly active: ActiveController
@@ -74,6 +82,17 @@ export class TopicChanges {
     this.#active = active
     this.#brokers = options.brokers
     this.#deletions = options.deletions
+    this.#creations = new SharedEvent({
+      active,
+      changesMax: CREATIONS_TOGETHER,
+      carryOut: (changes) => this.#create(changes),
+    })
+    // Two requests for the same topic must not be planned from the same number of partitions.
+    this.#widenings = new SharedEvent({
+      active,
+      changesMax: 1,
+      carryOut: (changes) => this.#widen(changes),
+    })
     const { context } = active
     this.#planner = new TopicPlanner({
       config: active.config,
@@ -83,7 +102,8 @@ export class TopicChanges {
           return [...context.liveBrokers.values()].sort((a, b) => a.brokerId - b.brokerId)
         },
         isAlive: (id) => context.liveBrokers.has(id),
-        hasTopic: (name) => context.topics.has(name),
+        // Also one that an earlier request of the same event creates.
+        hasTopic: (name) => context.names.alike(name).includes(name),
         alike: (name) => context.names.alike(name),
       },
     })
@@ -103,7 +123,7 @@ export class TopicChanges {
         // Others of this request must not collide with it.
         context.names.take(change.name)
       },
-      carryOut: (changes) => this.#create(changes),
+      event: this.#creations,
       succeeded: ({ name, plan }) => ({
         ...succeeded(name),
         topicId: options.validateOnly ? ZERO_UUID : (plan?.registration.topicId ?? ZERO_UUID),
@@ -130,7 +150,7 @@ export class TopicChanges {
           const topic = this.#existing(change.name)
           change.plan = this.#planner.planMore(topic.name, topic.assignment, change.request, budget)
         },
-        carryOut: (changes) => this.#widen(changes),
+        event: this.#widenings,
         succeeded: ({ name }) => succeeded(name),
         failed: (outcome) => outcome,
       },
@@ -171,12 +191,13 @@ export class TopicChanges {
     planned: () => void,
   ): Promise<void> {
     if (options.timeoutMs > 0) {
-      // A name is free again when the topic that had it is gone.
+      // A name is free again when the topic that had it is gone, which a dead broker may hold up.
       const names = changes.map(({ name }) => this.#deletions.gone(name))
-      await this.#active.atMost(options.timeoutMs, Promise.all(names))
+      const waitMs = Math.min(NAME_WAIT_MS, options.timeoutMs / 2)
+      await this.#active.atMost(waitMs, Promise.all(names))
     }
     try {
-      await this.#active.run(async () => {
+      await steps.event.run(changes.length, () => {
         for (const change of changes) {
           this.#attempt(change, steps, () => {
             if (change.isRepeated) throw namedTwice(change.name)
@@ -184,12 +205,8 @@ export class TopicChanges {
           })
         }
         planned()
-        const wanted = changes.filter((change) => change.outcome === null)
         if (options.validateOnly) this.#dropNames(changes)
-        else {
-          await this.#active.checkEpoch()
-          await steps.carryOut(wanted)
-        }
+        return options.validateOnly ? [] : changes.filter((change) => change.outcome === null)
       })
     } catch (error) {
       for (const change of changes) {
@@ -266,9 +283,11 @@ export class TopicChanges {
     const { registration, configs } = change.plan as TopicPlan
     const { name } = registration
     try {
-      await registry.writeConfig({ type: 'topics', name }, configs, ANY_VERSION)
+      const config = registry.writeConfig({ type: 'topics', name }, configs, ANY_VERSION)
+      // A config without values says no more than none: only others have to be there before.
+      if (configs.size > 0) await config
       this.#active.check()
-      const written = await registry.createTopic(registration)
+      const [written] = await Promise.all([registry.createTopic(registration), config])
       this.#active.check()
       if (!written.ok) {
         throw new KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, `Topic '${name}' already exists`)
@@ -330,11 +349,8 @@ export class TopicChanges {
   /** The topics that there are. Those that this controller does not know were written by a tool. */
   async listed(names: readonly string[]): Promise<void> {
     const { context } = this.#active
-    const there = new Set(names)
-    for (const topic of [...context.topics.values()]) {
-      if (!there.has(topic.name) && !topic.isDeleting) await this.#vanished(topic)
-    }
     const unknown = names.filter((name) => !context.topics.has(name))
+    if (names.length - unknown.length < context.topics.size) await this.#lookForVanished(names)
     if (unknown.length === 0) return
     const topics = await readTopics(this.#active, unknown)
     this.#active.check()
@@ -342,6 +358,13 @@ export class TopicChanges {
     const fields = { topics: topics.map((topic) => topic.name) }
     this.#active.logger.info(fields, 'topics were created in the registry')
     await this.#brokers.electOffline(topics.flatMap((topic) => topic.partitions))
+  }
+
+  async #lookForVanished(names: readonly string[]): Promise<void> {
+    const there = new Set(names)
+    for (const topic of [...this.#active.context.topics.values()]) {
+      if (!there.has(topic.name) && !topic.isDeleting) await this.#vanished(topic)
+    }
   }
 
   /** A topic whose node somebody has deleted. Its logs stay where they are. */

@@ -51,7 +51,8 @@ export interface Checkpoints {
 export class DataDirectory {
   readonly path: string
   #lock: number
-  #mayHaveLostTail = false
+  #isNew = false
+  #lostTail: number | null = null
 
   private constructor(path: string, lock: number) {
     this.path = path
@@ -70,7 +71,9 @@ export class DataDirectory {
       throw new Error(`the data directory ${path} is in use by another broker (its .lock is held)`)
     }
     if (lock < 0) throw new Error(`cannot lock the data directory ${path}: ${errnoName(lock)}`)
-    return new DataDirectory(path, lock)
+    const directory = new DataDirectory(path, lock)
+    directory.#isNew = (await readIfThere(directory.#metaPath)) === null
+    return directory
   }
 
   close(): void {
@@ -108,12 +111,17 @@ export class DataDirectory {
   }
 
   /**
-   * Whether what the last broker here wrote may be gone in part: the machine went down under it, and
+   * Whether what was written here may be gone in part: the machine went down under a broker, and
    * with it what was not synced. A broker that is merely killed loses nothing. Known after
-   * `takeCleanShutdownMark`.
+   * `takeCleanShutdownMark`, and true until `settleLostTail`, however often a broker is started.
    */
   get mayHaveLostTail(): boolean {
-    return this.#mayHaveLostTail
+    return this.#lostTail !== null
+  }
+
+  /** A number of the loss, another one for each; null if there is none. */
+  get lostTail(): number | null {
+    return this.#lostTail
   }
 
   /** Whether the last broker here stopped in order; the mark is gone afterwards. */
@@ -127,27 +135,26 @@ export class DataDirectory {
 
   async #noteBoot(isClean: boolean): Promise<void> {
     const path = join(this.path, '.boot-id')
-    // Until what was lost has been settled it may be missed by whoever elects this broker, however
-    // often it was started meanwhile.
-    this.#mayHaveLostTail = (await readIfThere(this.#lostTailPath)) !== null
+    const lost = Number.parseInt((await readIfThere(this.#lostTailPath)) ?? '', 10)
+    this.#lostTail = Number.isNaN(lost) ? null : lost
     const noted = (await readIfThere(path))?.trim()
     // Of a system that does not tell, every boot may be another one.
     const current = (await readIfThere(BOOT_ID_PATH))?.trim() ?? ''
     const isSameBoot = current !== '' && noted === current
     if (isSameBoot) return
     // The first broker here has nothing to lose.
-    const isNew = noted === undefined && (await readIfThere(this.#metaPath)) === null
-    if (!isClean && !isNew && !this.#mayHaveLostTail) {
-      await replaceFile(this.#lostTailPath, `${current}\n`)
-      this.#mayHaveLostTail = true
+    const isNew = this.#isNew && noted === undefined
+    if (!isClean && !isNew) {
+      this.#lostTail = Date.now()
+      await replaceFile(this.#lostTailPath, `${this.#lostTail}\n`)
     }
     await replaceFile(path, `${current}\n`)
   }
 
   /** Everything was handed over to other brokers: nobody counts on what these logs may lack. */
   async settleLostTail(): Promise<void> {
-    if (this.#mayHaveLostTail) await rm(this.#lostTailPath, { force: true })
-    this.#mayHaveLostTail = false
+    if (this.#lostTail !== null) await rm(this.#lostTailPath, { force: true })
+    this.#lostTail = null
   }
 
   get #lostTailPath(): string {

@@ -67,8 +67,11 @@ export interface BrokerRegistration {
   readonly endpoints: readonly RegisteredEndpoint[]
   readonly rack: string | null
   readonly timestampMs: number
-  /** It stopped uncleanly, and what was not synced before may be gone from the ends of its logs. */
-  readonly hasLostTail?: boolean
+  /**
+   * What was not synced may be gone from the ends of its logs, because its machine went down: a
+   * number of that loss. Others tell by it whether the broker has caught up since.
+   */
+  readonly lostTail?: number
 }
 
 /** A live broker. Its epoch grows with every registration of any broker. */
@@ -101,8 +104,8 @@ export interface PartitionState {
    */
   readonly eligibleLeaders?: readonly number[]
   /**
-   * Of replicas in the ISR whose broker registered with a lost tail: the broker epoch in which they
-   * have been in the ISR since. Apache Kafka ignores it.
+   * Of replicas in the ISR whose broker registered with a lost tail: the number of the loss after which
+   * they have joined the ISR again. Apache Kafka ignores it.
    */
   readonly rejoined?: ReadonlyMap<number, number>
 }

@@ -83,7 +83,7 @@ export function encodeBroker(broker: BrokerRegistration): string {
     port: plaintext?.port ?? -1,
     timestamp: String(broker.timestampMs),
     version: 5,
-    ...(broker.hasLostTail ? { unclean_shutdown: true } : {}),
+    ...(broker.lostTail === undefined ? {} : { unclean_shutdown: broker.lostTail }),
   })
 }
 
@@ -120,7 +120,9 @@ export function decodeBroker(path: string, brokerId: number, data: string): Brok
     endpoints,
     rack: typeof rack === 'string' ? rack : null,
     timestampMs: asInteger(path, 'timestamp', node['timestamp'] ?? 0),
-    ...(node['unclean_shutdown'] === true ? { hasLostTail: true } : {}),
+    ...(node['unclean_shutdown'] === undefined
+      ? {}
+      : { lostTail: asInteger(path, 'unclean_shutdown', node['unclean_shutdown']) }),
   }
 }
 

@@ -385,16 +385,19 @@ export class ReplicaFetcher {
         const followed = this.#followed.get(keyOf(topicId, one.partitionIndex))
         if (followed === undefined || followed.isHeld || followed.sentOffset < 0) continue
         const { log, leaderEpoch } = followed
+        const isOld = followed.sentIn > number
+        if (followed.sentOffset !== log.logEnd) {
+          // By what was under way when it led, or followed in the epoch before: nobody has compared
+          // that with this leader's log, and the leader has to be told.
+          if (!isOld) this.#changed.add(followed)
+          continue
+        }
         // The fetch that moves the session on was not there yet: this is of the position before.
-        const hasMoved = followed.sentOffset !== log.logEnd
-        const isPast = followed.sentIn > number || hasMoved
-        // By what came when it was followed in the epoch before: the leader has to be told.
-        if (hasMoved && followed.sentIn <= number) this.#changed.add(followed)
-        if (isPast ? !isPlain(one) : !this.#takeHead(followed, one)) continue
+        if (isOld ? !isPlain(one) : !this.#takeHead(followed, one)) continue
         taken.push([followed, one])
         const { records } = one
-        if (!isPast && quota.isThrottled(log)) quota.record(records?.bytes ?? 0)
-        if (isPast || records === null || records.bytes === 0) {
+        if (!isOld && quota.isThrottled(log)) quota.record(records?.bytes ?? 0)
+        if (isOld || records === null || records.bytes === 0) {
           if (one.highWatermark > log.highWatermark) {
             log.moveHighWatermark(one.highWatermark, leaderEpoch)
           }

@@ -153,6 +153,13 @@ test('topics of one request share syncs of the journal and requests to brokers',
   const asked = cluster.broker(1).requests.length - requests
   assert.ok(asked <= 12, `${asked} requests`)
   assert.equal(await cluster.disagreement(), null)
+  // So do requests that come while another is carried out.
+  const between = syncs()
+  const codes = await Promise.all(
+    Array.from({ length: 100 }, (_, i) => cluster.createTopic(`u${i}`, [[1, 2]])),
+  )
+  assert.ok(codes.every((code) => code === ErrorCode.NONE))
+  assert.ok(syncs() - between <= 12, `${syncs() - between} syncs`)
 })
 
 test('a request that is only checked, and one that nobody waits for', async () => {

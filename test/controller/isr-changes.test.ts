@@ -155,7 +155,7 @@ test('the last replica that lost its tail does not lead while another has everyt
   for (const id of [2, 3]) await cluster.kill(id)
   await cluster.kill(1)
   await cluster.untilState('-1/1 1 elr 2,3', 't')
-  await cluster.revive(1, { hasLostTail: true })
+  await cluster.revive(1, { lostTail: 7 })
   await cluster.untilState('-1/2 2,3', 't')
   await cluster.revive(3)
   await cluster.untilState('3/3 3 elr 2', 't')

@@ -30,7 +30,7 @@ function electorate(brokers: Brokers): Electorate {
     replicas: brokers.replicas ?? [1, 2, 3],
     isOnline: (id) => brokers.online.includes(id),
     isShuttingDown: (id) => brokers.stopping?.includes(id) ?? false,
-    lostTailEpoch: (id) => (brokers.online.includes(id) ? (brokers.lost?.[id] ?? null) : null),
+    lostTail: (id) => (brokers.online.includes(id) ? (brokers.lost?.[id] ?? null) : undefined),
     controllerEpoch: 9,
     isrMin: brokers.isrMin ?? 1,
   }
@@ -200,8 +200,8 @@ test('no committed record is missing from a leader that was elected cleanly', ()
           if (!isLeaderFit(state, now())) state = electOffline(state, now(), false) ?? state
           state = shrinkToOnline(state, now()) ?? state
           const { leader } = state
-          const lostEpoch = now().lostTailEpoch(leader)
-          if (lostEpoch === null || before.rejoined?.get(leader) === lostEpoch) return
+          const loss = now().lostTail(leader)
+          if (typeof loss !== 'number' || before.rejoined?.get(leader) === loss) return
           if (leader === before.leader && state.leaderEpoch === before.leaderEpoch) return
           // It leads although it has lost records: nobody else was left who had them.
           const others = [...before.isr, ...(before.eligibleLeaders ?? [])]

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
 import { loadBrokerConfig } from '../../src/config/load-broker-config.ts'
 import type { BrokerLink, OpenBrokerLink } from '../../src/controller/broker-link.ts'
+import { FULL_REQUEST } from '../../src/controller/broker-requests.ts'
 import { LiveBrokerTexts } from '../../src/controller/broker-texts.ts'
 import { Controller } from '../../src/controller/controller.ts'
 import { decodeRequest, encodeRequest } from '../../src/protocol/codec.ts'
@@ -157,7 +158,7 @@ export class RecordingBroker {
         }
       }),
     }))
-    this.requests.push(`LeaderAndIsr ${request.type === 1 ? 'full ' : ''}${count}`)
+    this.requests.push(`LeaderAndIsr ${request.type === FULL_REQUEST ? 'full ' : ''}${count}`)
     return { errorCode, partitionErrors: [], topics }
   }
 

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { buildBatch } from '../../src/log/record-format.ts'
+import { addon } from '../../src/native/addon.ts'
 import type { AppendResult } from '../../src/network/internal-connection.ts'
 import { ErrorCode } from '../../src/protocol/error-codes.ts'
 import type { AlterPartitionRequest } from '../../src/protocol/messages/alter-partition.ts'
@@ -20,6 +21,9 @@ import { Harness, topicConfig } from './harness.ts'
 import { SimulatedLeader, SimulatedLog } from './simulated-log.ts'
 
 const TOPIC_ID = 'AAAAAAAAAAAAAAAAAAAAAQ'
+/** As in src/shard/published.ts. */
+const ROW_WORDS = 8
+const OFFLINE_WORD = 5
 const OTHER_ID = 'AAAAAAAAAAAAAAAAAAAAAg'
 const { FENCED_LEADER_EPOCH, NOT_LEADER_OR_FOLLOWER } = ErrorCode
 
@@ -549,4 +553,25 @@ test('a thousand partitions are there in well under a second', { timeout: 60_000
   )
   // Generous: the machine may be busy.
   assert.ok(openMs < 5000 && electMs < 2000)
+})
+
+test('a log whose disk failed has no role, and the others are told', async (t) => {
+  const setting = await Setting.start(t)
+  await setting.tell({}, { partition: 1 })
+  const partition = setting.partition()
+  const waiting = setting.append(partition, -1)
+  await setting.append(partition)
+  // What the add-on notes when it does not know any more what is on the disk.
+  const words = new BigInt64Array(addon.publishedRows())
+  Atomics.store(words, partition.row * ROW_WORDS + OFFLINE_WORD, 1n)
+  setting.harness.logs.storageError(partition.row, 5)
+  assert.notEqual((await waiting).errorCode, 0)
+  assert.deepEqual([partition.isLeader, partition.isOnline], [false, false])
+  assert.equal(setting.failures.length, 1)
+  const told = [{ leaderEpoch: 2 }, { partition: 1, leaderEpoch: 2 }]
+  assert.deepEqual(await setting.tell(...told), [ErrorCode.KAFKA_STORAGE_ERROR, 0])
+  assert.deepEqual(await setting.stop({ epoch: 2, isDeleted: true }), [
+    ErrorCode.KAFKA_STORAGE_ERROR,
+  ])
+  assert.ok(setting.partition('t', 1).isLeader)
 })

@@ -236,3 +236,16 @@ test('configs of a broker that cannot change while it runs', async () => {
     ErrorCode.INVALID_CONFIG,
   )
 })
+
+test('the rates of throttled replicas are of one broker, and told when they are set', async () => {
+  const key = 'leader.replication.throttled.rate'
+  assert.deepEqual((await describe(BROKER, '1', [key])).configs, [])
+  assert.equal(services.replicas.rates?.leader, Number.MAX_SAFE_INTEGER)
+  assert.deepEqual(await change(BROKER, '1', [set(key, '5000')]), [0, null])
+  assert.equal(services.replicas.rates?.leader, 5000)
+  assert.equal(await textOf(BROKER, '1', key), '5000')
+  const [code] = await change(BROKER, '', [set(key, '5000')])
+  assert.equal(code, ErrorCode.INVALID_CONFIG)
+  await change(BROKER, '1', [{ name: key, configOperation: DELETE, value: null }])
+  assert.equal(services.replicas.rates?.leader, Number.MAX_SAFE_INTEGER)
+})

@@ -5,6 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { ReplicationRates } from '../../src/config/broker-quotas.ts'
 import { loadBrokerConfig } from '../../src/config/load-broker-config.ts'
 import type { TopicConfig } from '../../src/config/topic-config.ts'
 import { BrokerConfigManager } from '../../src/controller/broker-config-manager.ts'
@@ -60,6 +61,7 @@ export class RememberingReplicas implements MemberReplicas {
   /** `open t 0-1`, `delete t`, `reconfigure t`. */
   readonly calls: string[] = []
   readonly configs = new Map<string, TopicConfig>()
+  rates: ReplicationRates | null = null
   /** Topics whose logs do not open. */
   readonly broken = new Set<string>()
   /** What the next calls wait for. */
@@ -70,8 +72,8 @@ export class RememberingReplicas implements MemberReplicas {
     this.#configOf = configOf
   }
 
-  setReplicationRates(): void {
-    this.calls.push('rates')
+  setReplicationRates(rates: ReplicationRates): void {
+    this.rates = rates
   }
 
   async applyLeaderAndIsr(request: LeaderAndIsrRequest): Promise<LeaderAndIsrResponse> {
@@ -185,7 +187,7 @@ export async function createServices(
   const replicas = new RememberingReplicas(configOf)
   const member = new ClusterMember({
     ...{ brokerId, config, texts, topicConfigs, registry, clock, timers, random, logger },
-    ...{ listenerName: 'PLAINTEXT', hasLostTail: false },
+    ...{ listenerName: 'PLAINTEXT', lostTail: null },
     links: () => ({
       toBroker: async () => agreeingLink(configOf),
       toController: () => Promise.reject(new Error('this broker is the controller')),

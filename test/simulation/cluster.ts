@@ -54,6 +54,8 @@ export class SimulatedCluster {
   readonly ensemble: SimulatedEnsemble
   readonly brokers: ReadonlyMap<number, SimulatedBroker>
   readonly invariants: Invariants
+  /** Broker epochs that brokers knew themselves to be registered with. */
+  readonly #knownEpochs = new Map<number, number>()
 
   constructor(options: ClusterOptions) {
     const { seed, print = null, brokerCount = 3, properties = {} } = options
@@ -64,7 +66,7 @@ export class SimulatedCluster {
     const brokers = new Map<number, SimulatedBroker>()
     this.brokers = brokers
     this.invariants = new Invariants(world, brokers)
-    this.ensemble.onDecided = (transaction) => this.invariants.decided(transaction)
+    this.ensemble.onDecided = (transaction, zxid) => this.invariants.decided(transaction, zxid)
     const { connect } = this.ensemble
     for (let brokerId = 1; brokerId <= brokerCount; brokerId++) {
       const broker = new SimulatedBroker({
@@ -72,10 +74,12 @@ export class SimulatedCluster {
         network: this.network,
         ensemble: this.ensemble,
         loaded: configOf(brokerId, { 'zookeeper.connect': connect, ...properties }),
-        serveClient: async (of, name, body) =>
-          name === 'Admin' && of.parts !== null
+        serveClient: async (of, name, body) => {
+          this.#mustNotLeadUnregistered(of)
+          return name === 'Admin' && of.parts !== null
             ? answerAdmin(of.parts, body as AdminRequest)
-            : answerClient(of, name, body),
+            : answerClient(of, name, body)
+        },
         observer: {
           hooks: (of) => ({
             advanced: () => undefined,
@@ -88,6 +92,23 @@ export class SimulatedCluster {
       })
       brokers.set(brokerId, broker)
     }
+  }
+
+  /**
+   * A broker that knows that it was fenced leads nothing until it is registered again. It may be so
+   * before it knows its new epoch, and be fenced again before it knows of either.
+   */
+  #mustNotLeadUnregistered({ parts, brokerId, name }: SimulatedBroker): void {
+    if (parts === null) return
+    const { brokerEpoch } = parts.member
+    if (brokerEpoch >= 0) {
+      this.#knownEpochs.set(brokerId, brokerEpoch)
+      return
+    }
+    const known = this.#knownEpochs.get(brokerId)
+    if (known === undefined || known !== this.invariants.registrations.get(brokerId)) return
+    const led = parts.replicas.partitions.find(({ isLeader }) => isLeader)
+    if (led !== undefined) this.world.violated(`${name} is not registered, and leads ${led.topic}`)
   }
 
   broker(brokerId: number): SimulatedBroker {

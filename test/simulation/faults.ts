@@ -1,4 +1,5 @@
 /** What may go wrong in a simulated cluster, by chance: some of it at a time, until it heals. */
+import type { ClusterRegistry } from '../../src/registry/cluster-registry.ts'
 import type { SeededRandom } from '../../src/util/random.ts'
 import type { SimulatedCluster } from './cluster.ts'
 import type { SimulatedAdmin } from './simulated-admin.ts'
@@ -236,6 +237,27 @@ export class Faults {
           return true
         },
       },
+      {
+        name: 'controller taken for dead',
+        weight: 3,
+        strike: () =>
+          this.#withRegistry(async (registry) => {
+            const controller = await registry.controller()
+            if (controller !== null) await registry.fenceController(controller.registrationId)
+          }),
+      },
+      {
+        name: 'broker taken for dead',
+        weight: 3,
+        strike: () => {
+          const ids = [...this.#cluster.brokers.keys()]
+          const id = ids[this.#random.integer(ids.length)] as number
+          return this.#withRegistry(async (registry) => {
+            const broker = await registry.broker(id)
+            if (broker !== null) await registry.fenceBroker(id, broker.brokerEpoch)
+          })
+        },
+      },
       { name: 'topic created', weight: 2, strike: () => this.#admin.createTopic() },
       { name: 'topic deleted', weight: 2, strike: () => this.#admin.deleteTopic() },
       { name: 'partitions added', weight: 1, strike: () => this.#admin.addPartitions() },
@@ -251,6 +273,16 @@ export class Faults {
     if (broker === undefined) return false
     what(broker)
     return true
+  }
+
+  /** What a broker does that is wrong about another one. */
+  #withRegistry(what: (registry: ClusterRegistry) => Promise<void>): boolean {
+    return this.#withBroker(({ parts, process }) => {
+      if (parts === null) return
+      process.at(0, () => {
+        what(parts.registry).catch((error: unknown) => process.trace(String(error)))
+      })
+    })
   }
 
   /** After some time, at most that; not when everything has healed before. */

@@ -38,6 +38,7 @@ interface PartitionHistory {
 }
 
 const STATE_PATH = /^\/brokers\/topics\/([^/]+)\/partitions\/(\d+)\/state$/
+const BROKER_PATH = /^\/brokers\/ids\/(\d+)$/
 const TOPIC_PATH = /^\/brokers\/topics\/([^/]+)$/
 
 export class Invariants {
@@ -47,6 +48,8 @@ export class Invariants {
   readonly #histories = new Map<string, PartitionHistory>()
   /** Topics that there are, with their ids. */
   readonly topicIds = new Map<string, string>()
+  /** The last registration of each broker: its epoch. */
+  readonly registrations = new Map<number, number>()
   /** Replicas that lost power and may lack what they had. */
   readonly unwhole = new Set<number>()
   /** How many records were committed, acknowledged. */
@@ -87,7 +90,7 @@ export class Invariants {
   }
 
   /** ZooKeeper has decided. */
-  decided(transaction: Transaction): void {
+  decided(transaction: Transaction, zxid: number): void {
     if (transaction.kind === 'delete') {
       const topic = TOPIC_PATH.exec(transaction.path)?.[1]
       if (topic !== undefined) this.topicIds.delete(topic)
@@ -95,6 +98,8 @@ export class Invariants {
     }
     if (transaction.kind !== 'create' && transaction.kind !== 'set') return
     const { path, data } = transaction
+    const brokerId = BROKER_PATH.exec(path)?.[1]
+    if (brokerId !== undefined) this.registrations.set(Number(brokerId), zxid)
     const topic = TOPIC_PATH.exec(path)?.[1]
     if (topic !== undefined && data !== '') {
       this.topicIds.set(topic, (JSON.parse(data) as { topic_id: string }).topic_id)

@@ -76,6 +76,8 @@ export async function answerAdmin(
 export class SimulatedAdmin extends Client {
   #created = 0
   readonly #extra = new Set<string>()
+  /** Those of them whose creation is over, one way or the other. */
+  readonly #over = new Set<string>()
   /** What it was told has been done. */
   readonly mustExist = new Set<string>()
   readonly mustBeGone = new Set<string>()
@@ -90,19 +92,20 @@ export class SimulatedAdmin extends Client {
     const topic = `u${this.#created}`
     this.#extra.add(topic)
     const assignments = Array.from({ length: 1 + this.random.integer(2) }, () => this.#replicas(2))
-    this.#send({ kind: 'create', topic, assignments }, ({ errorCode }) => {
-      if (errorCode === 0 && this.#extra.has(topic)) this.mustExist.add(topic)
+    this.#send({ kind: 'create', topic, assignments }, (errorCode) => {
+      this.#over.add(topic)
+      if (errorCode === 0) this.mustExist.add(topic)
     })
     return true
   }
 
   deleteTopic(): boolean {
-    const topics = [...this.#extra]
+    const topics = [...this.#extra].filter((topic) => this.#over.has(topic))
     const topic = topics[this.random.integer(topics.length || 1)]
     if (topic === undefined) return false
     this.#extra.delete(topic)
     this.mustExist.delete(topic)
-    this.#send({ kind: 'delete', topic }, ({ errorCode }) => {
+    this.#send({ kind: 'delete', topic }, (errorCode) => {
       if (errorCode === 0) this.mustBeGone.add(topic)
     })
     return true
@@ -143,14 +146,18 @@ export class SimulatedAdmin extends Client {
     )
   }
 
-  #send(request: AdminRequest, answered: (outcome: Outcome) => void): void {
+  /** `answered` is given null when nobody can tell. */
+  #send(request: AdminRequest, answered: (errorCode: number | null) => void): void {
     this.process.at(0, () => {
       this.#ask(request).then(
-        (outcome) => {
-          this.process.trace(`${request.kind} ${request.topic}: ${outcome.errorCode}`)
-          answered(outcome)
+        ({ errorCode }) => {
+          this.process.trace(`${request.kind} ${request.topic}: ${errorCode}`)
+          answered(errorCode)
         },
-        (error: unknown) => this.process.trace(`${request.kind} ${request.topic}: ${error}`),
+        (error: unknown) => {
+          this.process.trace(`${request.kind} ${request.topic}: ${error}`)
+          answered(null)
+        },
       )
     })
   }

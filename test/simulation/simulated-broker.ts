@@ -177,7 +177,7 @@ export class SimulatedBroker {
   }
 
   async #stop({ member, replicas, logs, registry }: BrokerParts): Promise<void> {
-    if (await member.leave()) this.disk.hasLostTail = false
+    if (await member.leave()) this.disk.lostTail = null
     await member.stop()
     replicas.close()
     logs.sync()
@@ -195,9 +195,9 @@ export class SimulatedBroker {
     const timers = new SimulatedTimers(process)
     const cleanShutdown = disk.isCleanlyShutDown
     disk.isCleanlyShutDown = false
-    if (!cleanShutdown && disk.hasLostPower) disk.hasLostTail = true
+    if (!cleanShutdown && disk.hasLostPower) disk.lostTail = process.life
     disk.hasLostPower = false
-    const { hasLostTail } = disk
+    const { lostTail } = disk
     const registry = await openZooKeeperRegistry({
       connect: config.zookeeperConnect as string,
       sessionTimeoutMs: config.zookeeperSessionTimeoutMs,
@@ -239,7 +239,7 @@ export class SimulatedBroker {
     const member = new ClusterMember({
       ...{ brokerId, config, texts, topicConfigs, registry, timers, clock, random, logger },
       listenerName: LISTENER,
-      hasLostTail,
+      lostTail,
       links: () => this.#links(config.controllerSocketTimeoutMs),
     })
     const replicas: ReplicaManager = new ReplicaManager({

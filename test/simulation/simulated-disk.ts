@@ -113,7 +113,7 @@ export class SimulatedDisk {
   /** Power was lost since the broker last looked. */
   hasLostPower = false
   /** As the data directory notes it, until all was handed over. */
-  hasLostTail = false
+  lostTail: number | null = null
 
   /** Each log loses some or all of what was not synced. */
   losePower(random: SeededRandom): void {

@@ -52,8 +52,8 @@ test(`${RUNS} random histories of a cluster`, async (t) => {
 
 test('one seed gives one history', async () => {
   for (const seed of [FIRST_SEED + 2, FIRST_SEED + 3]) {
-    const first = await run(seed)
-    const second = await run(seed)
+    const first = await runScenario(seed)
+    const second = await runScenario(seed)
     assert.equal(second.digest, first.digest)
     assert.equal(second.eventCount, first.eventCount)
   }

@@ -193,7 +193,8 @@ export class EmbeddedNodeStore implements NodeStore {
   }
 
   async deleteTree(path: string): Promise<void> {
-    for (const name of await this.children(path)) await this.deleteTree(`${path}/${name}`)
+    const names = await this.children(path)
+    await Promise.all(names.map((name) => this.deleteTree(`${path}/${name}`)))
     await this.delete(path, ANY_VERSION)
   }
 

@@ -40,8 +40,8 @@ export interface ClusterMemberOptions {
   readonly registry: ClusterRegistry
   /** Listener over which brokers talk to each other. */
   readonly listenerName: string
-  /** Synced before the last shutdown, or not lost with the machine's memory since. */
-  readonly hasLostTail: boolean
+  /** Number of the loss after which this broker has not handed everything over; null if none. */
+  readonly lostTail: number | null
   readonly links: (brokers: RegisteredBrokers) => ClusterLinks
   readonly clock: Clock
   readonly timers: TimerQueue
@@ -132,7 +132,7 @@ export class ClusterMember {
         endpoints: this.#endpoints,
         rack: config.brokerRack,
         timestampMs: options.clock.nowMs(),
-        ...(options.hasLostTail ? { hasLostTail: true } : {}),
+        ...(options.lostTail === null ? {} : { lostTail: options.lostTail }),
       }),
       patienceMs: OLD_SESSIONS * config.zookeeperSessionTimeoutMs,
       stopLeading: () => this.#attached.replicas.stopLeading(),

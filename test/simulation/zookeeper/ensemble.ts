@@ -76,6 +76,8 @@ export class SimulatedEnsemble {
   readonly decided: { readonly zxid: number; readonly transaction: Transaction }[] = []
   /** Called with each transaction as it is decided. */
   onDecided: ((transaction: Transaction, zxid: number) => void) | null = null
+  /** Called with the path of each reading as it is carried out. */
+  onRead: ((path: string) => void) | null = null
   #leader: EnsembleServer | null = null
   #epoch = 0
   #counter = 0

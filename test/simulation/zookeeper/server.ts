@@ -244,6 +244,7 @@ class ServerConnection implements Handlers<ToServer>, Watcher {
   #read(operation: ClientOperation): ClientReply {
     const { path } = operation
     if (!isPath(path)) return { code: ClientCode.BAD_ARGUMENTS }
+    this.#ensemble.onRead?.(path)
     const { tree } = this.#server
     const node = tree.node(path)
     const watch = 'watch' in operation && operation.watch
