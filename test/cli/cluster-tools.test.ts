@@ -83,6 +83,17 @@ function declare(kind: ClusterKind): void {
     })
   }
 
+  /** Waits until all brokers have heard of new configs, and answer alike. */
+  const agreed = async (line: string): Promise<void> => {
+    await until('brokers agree on configs', async () => {
+      const asked = cluster.brokers.map(async ({ address }) => {
+        const where = ['--bootstrap-server', address]
+        return (await runTool('kafka-configs', [...where, ...line.split(' ')])).stdout
+      })
+      return new Set(await Promise.all(asked)).size === 1
+    })
+  }
+
   test('partitions are moved, watched, throttled and left where they are', async () => {
     const topics = ['mine-moves', 'apache-moves'] as const
     for (const topic of topics) await create(topic, '0:1,1:2')
@@ -104,6 +115,7 @@ function declare(kind: ClusterKind): void {
       writeFileSync(list, JSON.stringify({ version: 1, topics: [{ topic }] }))
       const printed: string[] = []
       const step = async (line: string, name = REASSIGN): Promise<void> => {
+        if (name === 'kafka-configs') await agreed(line)
         const { code, stdout } = await run(name, line)
         // Apache's tool leaves out two line feeds, and has configs in the order of a hash table.
         const text = stdout

@@ -27,7 +27,7 @@ export function stepsOf(page: string): Step[] {
 }
 
 /** Values that change from line to line, and mean nothing later. */
-const PASSING = new Set(['ms', 'n'])
+const PASSING = new Set(['ms', 'n', 'process', 'program', 'file'])
 const NAME = /<([a-z0-9]+(?: [a-z0-9]+)*)>/g
 
 export class Tour {

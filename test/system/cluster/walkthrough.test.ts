@@ -5,7 +5,6 @@
  */
 import assert from 'node:assert/strict'
 import {
-  chmodSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -54,9 +53,20 @@ read_key() { sed -n "s/^$1=//p" "$2"; }
 data=$(read_key log.dirs "$2"); listener=$(read_key listeners "$2"); address=\${listener#*://}
 mkdir -p "$data"
 java ${java} -cp '${peer('kafka-server')}/*' kafka.Kafka "$2" > "$data.out" 2>&1 < /dev/null &
+echo $! > "$data.pid"
 until (exec 3<>"/dev/tcp/\${address/://}") 2> /dev/null; do kill -0 $! || exit 1; sleep 0.1; done
 echo "shardlog ready on $address, data in $data, 0 partitions recovered, 0 ms since process start," \\
   "process $!, output in $data/kafkaServer.out"
+`
+}
+
+/** As `kafka-server-stop.sh --data-dir FOLDER --wait`, of a broker that the other script started. */
+function apacheStop(): string {
+  return `#!/bin/bash
+pid=$(cat "$2.pid")
+echo "stopping process $pid: kafka.Kafka $2"
+kill "$pid"
+while grep -q '^State:[[:space:]]*[^Z]' "/proc/$pid/status" 2> /dev/null; do sleep 0.1; done
 `
 }
 
@@ -79,13 +89,16 @@ async function tourFolder(kind: ClusterKind) {
       writeFileSync(join(folder, 'config', 'server-0.properties'), text)
     }
   }
+  const scripts = new Map([
+    ['kafka-server-start.sh', apacheStart()],
+    ['kafka-server-stop.sh', apacheStop()],
+  ])
   mkdirSync(join(folder, 'bin'))
   for (const name of readdirSync(join(root, 'bin'))) {
     const path = join(folder, 'bin', name)
-    if (kind === 'apache' && name === 'kafka-server-start.sh') {
-      writeFileSync(path, apacheStart())
-      chmodSync(path, 0o755)
-    } else symlinkSync(join(root, 'bin', name), path)
+    const script = kind === 'apache' ? scripts.get(name) : undefined
+    if (script !== undefined) writeFileSync(path, script, { mode: 0o755 })
+    else symlinkSync(join(root, 'bin', name), path)
   }
   symlinkSync(peer(ZOOKEEPER), join(folder, 'lib'))
   return { folder, adapt }
