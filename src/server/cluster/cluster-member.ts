@@ -195,6 +195,7 @@ export class ClusterMember {
     if (!config.controlledShutdownEnable || this.brokerEpoch < 0) return false
     for (let attempt = 0; attempt <= config.controlledShutdownMaxRetries; attempt++) {
       if (attempt > 0) {
+        if (this.brokers.count <= 1) return false // Nobody is there who could take them later.
         await new Promise<void>((resolve) => {
           timers.schedule(config.controlledShutdownRetryBackoffMs, resolve)
         })

@@ -60,6 +60,11 @@ export class RegisteredBrokers {
     return () => this.#listeners.delete(listener)
   }
 
+  /** How many are registered. */
+  get count(): number {
+    return this.#known.size
+  }
+
   get(brokerId: number): RegisteredBroker | undefined {
     return this.#known.get(brokerId)?.broker
   }
