@@ -16,6 +16,8 @@ import type { IsrMember, PartitionLeader } from './partition-leader.ts'
 
 const RETRY_MS = 50
 const RETRY_MAX_MS = 1000
+/** A controller that does not answer for so long may answer never; another one is there by then. */
+const ANSWER_MS = 5000
 
 export interface IsrManagerOptions {
   readonly brokerId: number
@@ -38,6 +40,9 @@ export class IsrManager {
   /** The latest of each partition. */
   readonly #proposals = new Map<Partition, Proposal>()
   #isAsking = false
+  /** Number of the request whose answer is waited for. */
+  #asked = 0
+  #answerTimer: Timer | null = null
   #retries = 0
   #timer: Timer | null = null
   #isScheduled = false
@@ -67,11 +72,21 @@ export class IsrManager {
     this.#timer?.cancel()
     this.#timer = null
     this.#retries = 0
+    this.#giveUp()
     this.#schedule()
+  }
+
+  /** Waits for the present answer no more. What was asked for is conditional: twice is no harm. */
+  #giveUp(): void {
+    this.#answerTimer?.cancel()
+    this.#answerTimer = null
+    this.#asked += 1
+    this.#isAsking = false
   }
 
   close(): void {
     this.#isClosed = true
+    this.#giveUp()
     this.#timer?.cancel()
     this.#timer = null
     this.#proposals.clear()
@@ -102,16 +117,24 @@ export class IsrManager {
     if (this.#proposals.size === 0) return
     const asked = [...this.#proposals.values()]
     this.#isAsking = true
+    this.#asked += 1
+    const number = this.#asked
+    this.#answerTimer = this.#options.timers.schedule(ANSWER_MS, () => {
+      this.#giveUp()
+      this.#retryLater()
+    })
     let isRetried = false
     try {
       const response = await this.#options.controller.alterPartition(this.#request(asked))
+      if (number !== this.#asked) return
       isRetried = this.#take(asked, response)
     } catch (error) {
+      if (number !== this.#asked) return
       // Whether it was stored is not known; asked again, the controller tells.
       this.#options.logger.debug({ error: String(error) }, 'an ISR change is asked for again')
       isRetried = true
     }
-    this.#isAsking = false
+    this.#giveUp()
     if (isRetried) this.#retryLater()
     else {
       this.#retries = 0

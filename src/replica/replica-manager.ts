@@ -226,7 +226,8 @@ export class ReplicaManager {
     for (const [i, state] of states.entries()) {
       if (errors[i] !== 0) continue
       const partition = this.partition(state.topic, state.partition) as Partition
-      if (this.#take(partition, state)) changed.push(partition)
+      if (hasFailed(partition.storedLog)) errors[i] = ErrorCode.KAFKA_STORAGE_ERROR
+      else if (this.#take(partition, state)) changed.push(partition)
     }
     this.#fetchers.closeIdle()
     if (changed.length > 0) await this.#options.logs.settle()

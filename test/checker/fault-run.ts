@@ -52,7 +52,7 @@ export function skipFaultRun(
 }
 
 /** Writes what brokers have said lately to a folder that stays. */
-function keepLogs(cluster: TestCluster): string {
+export function keepLogs(cluster: TestCluster): string {
   const folder = mkdtempSync(join(tmpdir(), 'shardlog-faults-'))
   for (const broker of cluster.brokers) {
     writeFileSync(join(folder, `broker-${broker.id}.log`), broker.log)

@@ -163,15 +163,17 @@ export class Stage {
           .filter((partition) => this.#recorder.acknowledgedUpTo(name, partition) < sinceMs)
           .map((partition) => `${name} ${partition}`),
       )
-    const what = () => {
-      const errors = this.#clients.map((client) => client.errors.slice(-1000)).join('\n')
-      return `an acknowledgement for ${silent().join(', ')}\n${errors}`
-    }
+    const what = () => `an acknowledgement for ${silent().join(', ')}\n${this.#errors}`
     const isOver = () => {
       this.#signal?.throwIfAborted()
       return silent().length === 0
     }
     await until(what, isOver, RECOVERY_MS, LOOK_EVERY_MS)
+  }
+
+  /** What the clients have said lately of what they met. */
+  get #errors(): string {
+    return this.#clients.map((client) => client.errors.slice(-1000)).join('\n')
   }
 
   #readerPositions(): number[] {

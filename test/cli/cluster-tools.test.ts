@@ -19,7 +19,7 @@ import { requirePeer } from '../support/peers.ts'
 import { ApacheTools, runTool, type ToolRun } from '../support/tools.ts'
 import { until } from '../support/until.ts'
 
-const KINDS: readonly ClusterKind[] = ['apache']
+const KINDS: readonly ClusterKind[] = ['shardlog', 'apache']
 const REASSIGN = 'kafka-reassign-partitions'
 const ELECT = 'kafka-leader-election'
 
@@ -98,9 +98,16 @@ function declare(kind: ClusterKind): void {
       const printed: string[] = []
       const step = async (line: string, name = REASSIGN): Promise<void> => {
         const { code, stdout } = await run(name, line)
-        // Two line feeds are left out by Apache's tool.
+        // Apache's tool leaves out two line feeds, and has configs in the order of a hash table.
         const text = stdout
           .replaceAll(topic, 'TOPIC')
+          .replaceAll(/TopicId: \S+/g, '')
+          .replaceAll(/(?<=Configs: )\S+/g, (list) =>
+            list
+              .split(/,(?=[a-z])/)
+              .sort()
+              .join(),
+          )
           .replace(/\n?(?=Clearing broker-level)/, '\n')
           .replace(/\n$/, '')
         // What Apache's tool says of an error goes to other places, and has a stack trace.
@@ -124,8 +131,7 @@ function declare(kind: ClusterKind): void {
       await step('--list')
       await step(`--verify ${file}`)
       await step(`--describe --topic ${topic}`, 'kafka-configs')
-      const described = (await run('kafka-topics', `--describe --topic ${topic}`)).stdout
-      printed.push(described.replaceAll(topic, 'TOPIC').replace(/TopicId: \S+/, ''))
+      await step(`--describe --topic ${topic}`, 'kafka-topics')
       await step(`--execute ${file}`)
       await step(`--cancel ${file}`)
       await step(`--cancel ${file}`)

@@ -22,7 +22,7 @@ import { requirePeer } from '../support/peers.ts'
 import { ApacheTools, apacheCommand, runTool, type ToolRun } from '../support/tools.ts'
 import { until } from '../support/until.ts'
 
-const KINDS: readonly ClusterKind[] = ['apache']
+const KINDS: readonly ClusterKind[] = ['shardlog', 'apache']
 const PARTITIONS = 5
 
 for (const kind of KINDS) {

@@ -198,6 +198,29 @@ test('a new controller is asked at once', async (t) => {
   await setting.next()
 })
 
+test('a controller that says nothing is not waited for, nor is one that was deposed', async (t) => {
+  const setting = new Setting(t)
+  const [a, b] = [leading('t', 0), leading('t', 1)] as const
+  setting.manager.propose(a.partition, a.leader, ISR)
+  const silent = await setting.next()
+  setting.clock.advance(5000)
+  await turn()
+  setting.clock.advance(1000)
+  await setting.next()
+  setting.manager.propose(b.partition, b.leader, ISR)
+  await turn()
+  assert.equal(setting.asked.length, 0)
+  setting.manager.controllerChanged()
+  const { request, answer } = await setting.next()
+  assert.equal(request.topics[0]?.partitions.length, 2)
+  silent.answer(response([{ topic: 't', partition: 0, errorCode: ErrorCode.INVALID_REQUEST }]))
+  await turn()
+  assert.equal(a.decisions.length, 0)
+  answer(response([{ topic: 't', partition: 0, errorCode: 0 }]))
+  await turn()
+  assert.equal(a.decisions[0]?.kind, 'stored')
+})
+
 test('an answer to what was withdrawn or replaced is dropped', async (t) => {
   const setting = new Setting(t)
   const [a, b] = [leading('t', 0), leading('t', 1)] as const
