@@ -36,7 +36,7 @@ async function help(): Promise<string> {
   const lines = ['Usage: shardlog [command] [options]', '']
   for (const [group, commands] of groups) {
     lines.push(`${group}:`)
-    for (const [command, summary] of commands) lines.push(`  ${command.padEnd(26)}${summary}`)
+    for (const [command, summary] of commands) lines.push(`  ${command.padEnd(28)}${summary}`)
     lines.push('')
   }
   lines.push("`shardlog COMMAND --help` tells more. Apache's names, as in `shardlog kafka-topics`,")

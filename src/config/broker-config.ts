@@ -860,7 +860,7 @@ export const brokerConfig = defineConfig({
     default: 3,
     check: atLeast(1),
     importance: 'high',
-    doc: 'Replicas of that topic; fewer while there are fewer brokers.',
+    doc: 'Replicas of that topic; a broker without a cluster keeps one.',
   },
   offsetsTopicSegmentBytes: {
     key: 'offsets.topic.segment.bytes',

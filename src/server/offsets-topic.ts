@@ -9,7 +9,10 @@ const CREATION_WAIT_MS = 1000
 export async function ensureOffsetsTopic(services: Services): Promise<boolean> {
   const { metadata, config, logger } = services
   if (metadata.topic(OFFSETS_TOPIC) !== undefined) return true
-  const factor = Math.min(config.offsetsTopicReplicationFactor, metadata.brokers.length)
+  const wanted = config.offsetsTopicReplicationFactor
+  // A broker alone has no others to wait for; in a cluster commits want all their replicas.
+  const isAlone = config.zookeeperConnect === null
+  const factor = isAlone ? Math.min(wanted, metadata.brokers.length) : wanted
   const [outcome] = await services.topics.createTopics(
     [
       {

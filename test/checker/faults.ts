@@ -44,9 +44,15 @@ async function killAndReturn(stage: Stage, options: KillOptions): Promise<void> 
   await stage.measure(name, kill, partitions)
   await stage.measure('return after kill -9', () => victim.restart())
   await stage.whole()
+  await stage.hold(options.settleMs ?? SETTLE_MS)
 }
 
+/** A refused connection says little about a broker that has registered less than 3 seconds ago. */
+const SETTLE_MS = 3500
+
 interface KillOptions {
+  /** Until the next fault, after all is well again. */
+  readonly settleMs?: number
   readonly victim: ClusterBroker
   readonly name: string
   readonly partitions: readonly number[]
@@ -72,6 +78,15 @@ export async function killController(stage: Stage): Promise<void> {
   const victim = stage.cluster.broker(await stage.cluster.waitForController())
   const partitions = stage.partitions
   await killAndReturn(stage, { victim, name: 'kill -9 of the controller', partitions })
+}
+
+/** kill -9 of a broker that has just come back; silences everywhere. */
+export async function killReturned(stage: Stage): Promise<void> {
+  const victim = await pickLeader(stage)
+  const { partitions } = stage
+  const common = { victim, partitions }
+  await killAndReturn(stage, { ...common, name: 'kill -9 of a leader, once more', settleMs: 0 })
+  await killAndReturn(stage, { ...common, name: 'kill -9 right after a return' })
 }
 
 export const KILLS = [killLeader, killFollower, killController] as const

@@ -15,6 +15,7 @@ import {
   expireSession,
   jumpClocks,
   KILLS,
+  killReturned,
   killZooKeeperLeader,
   pauseLeader,
   rollingRestart,
@@ -30,7 +31,8 @@ lost, unseen, duplicated, reordered or inconsistent. Needs the test peers; cuts 
 root, nftables and iproute2, clocks libfaketime (node dist/scripts/peers.js --install).
 
   --only PART     kills, network, zookeeper or clocks; may be given again. All if left out.
-  --kills N       kill -9 of a leader, a follower and the controller in turn, N in all; 30
+  --kills N       kill -9 of a leader, a follower and the controller in turn, N in all; 30. Two
+                  more follow, of a broker that has just come back.
   --rounds N      how often every other fault is done; 1
   --broker KIND   shardlog, or apache: Apache Kafka 3.9.1, for comparison
   --rate N        records a second, producer and partition; 10
@@ -65,6 +67,7 @@ const PARTS = {
         stage.say(`kill ${kill + 1} of ${kills}`)
         await KILLS[kill % KILLS.length]?.(stage)
       }
+      await killReturned(stage)
     },
   },
   network: {

@@ -26,7 +26,7 @@ const PARTITIONS = 2
 const HEAL_LIMIT_MS = 60_000
 
 export async function runScenario(seed: number, options: ScenarioOptions = {}): Promise<Summary> {
-  const { print = null, faultsMs = 6000 } = options
+  const { print = null, faultsMs = 4500 } = options
   const brokerCount = 3 + (seed % 3 === 0 ? 1 : 0)
   const cluster = new SimulatedCluster({ seed, print, brokerCount })
   const { world, invariants } = cluster
