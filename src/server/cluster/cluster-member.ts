@@ -191,9 +191,11 @@ export class ClusterMember {
    * whether all of them were, so that it is in no ISR any more but where it is alone.
    */
   async leave(): Promise<boolean> {
-    const { config, brokerId, logger, timers } = this.#options
+    const { config, brokerId, registry, logger, timers } = this.#options
     if (!config.controlledShutdownEnable || this.brokerEpoch < 0) return false
     for (let attempt = 0; attempt <= config.controlledShutdownMaxRetries; attempt++) {
+      // Without the registry nobody can be elected instead.
+      if (registry.sessionState !== 'connected') return false
       if (attempt > 0) {
         if (this.brokers.count <= 1) return false // Nobody is there who could take them later.
         await new Promise<void>((resolve) => {
