@@ -109,15 +109,21 @@ export class ClusterMember {
       texts: options.texts,
       clock: options.clock,
       random: options.random,
-      openLink: async (broker) =>
-        broker.brokerId === brokerId
-          ? localBrokerLink(this.controlRequests)
-          : links.toBroker(broker),
+      openLink: async (broker) => {
+        if (broker.brokerId === brokerId) return localBrokerLink(this.controlRequests)
+        const link = await links.toBroker(broker)
+        this.brokers.reached(broker)
+        return link
+      },
       suspect: (suspected) => this.suspect(suspected),
     })
     this.channel = new ControllerChannel({
       ...{ brokerId, timers, logger, brokers: this.brokers, controller: this.controller },
-      open: links.toController,
+      open: async (broker) => {
+        const connection = await links.toController(broker)
+        this.brokers.reached(broker)
+        return connection
+      },
       timeoutMs: config.controllerSocketTimeoutMs,
       lost: (lost) => this.suspect(lost),
     })
