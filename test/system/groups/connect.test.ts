@@ -112,12 +112,19 @@ class Worker {
   }
 
   async configure(connector: string, config: Record<string, string>): Promise<void> {
-    const answer = await fetch(`${this.#url}/connectors/${connector}/config`, {
-      method: 'PUT',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(config),
-    })
-    assert.ok(answer.ok, await answer.text())
+    let told = ''
+    const isTaken = async () => {
+      const answer = await fetch(`${this.#url}/connectors/${connector}/config`, {
+        method: 'PUT',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(config),
+      })
+      told = `${answer.status} ${await answer.text()}`
+      // It is not there yet, or its group is being balanced.
+      if (!answer.ok) assert.ok(answer.status === 404 || answer.status === 409, told)
+      return answer.ok
+    }
+    await until(() => `${connector} is taken; told ${told}`, isTaken)
   }
 
   stop(): Promise<Exit> {
