@@ -109,15 +109,21 @@ export class ClusterMember {
       texts: options.texts,
       clock: options.clock,
       random: options.random,
-      openLink: async (broker) =>
-        broker.brokerId === brokerId
-          ? localBrokerLink(this.controlRequests)
-          : links.toBroker(broker),
+      openLink: async (broker) => {
+        if (broker.brokerId === brokerId) return localBrokerLink(this.controlRequests)
+        const link = await links.toBroker(broker)
+        this.brokers.reached(broker)
+        return link
+      },
       suspect: (suspected) => this.suspect(suspected),
     })
     this.channel = new ControllerChannel({
       ...{ brokerId, timers, logger, brokers: this.brokers, controller: this.controller },
-      open: links.toController,
+      open: async (broker) => {
+        const connection = await links.toController(broker)
+        this.brokers.reached(broker)
+        return connection
+      },
       timeoutMs: config.controllerSocketTimeoutMs,
       lost: (lost) => this.suspect(lost),
     })
@@ -191,10 +197,13 @@ export class ClusterMember {
    * whether all of them were, so that it is in no ISR any more but where it is alone.
    */
   async leave(): Promise<boolean> {
-    const { config, brokerId, logger, timers } = this.#options
+    const { config, brokerId, registry, logger, timers } = this.#options
     if (!config.controlledShutdownEnable || this.brokerEpoch < 0) return false
     for (let attempt = 0; attempt <= config.controlledShutdownMaxRetries; attempt++) {
+      // Without the registry nobody can be elected instead.
+      if (registry.sessionState !== 'connected') return false
       if (attempt > 0) {
+        if (this.brokers.count <= 1) return false // Nobody is there who could take them later.
         await new Promise<void>((resolve) => {
           timers.schedule(config.controlledShutdownRetryBackoffMs, resolve)
         })

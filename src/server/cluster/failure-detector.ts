@@ -33,7 +33,7 @@ export interface FailureDetectorOptions {
 
 /**
  * Brokers of Apache Kafka register before they listen: a port that refuses says nothing about one
- * that was registered so lately. Whoever suspects it tries again.
+ * that was registered so lately and never listened. Whoever suspects it tries again.
  */
 const YOUNG_MS = 3000
 
@@ -63,7 +63,7 @@ export class FailureDetector {
     const { brokers, logger } = this.#options
     const broker = brokers.get(brokerId)
     if (broker === undefined || this.#unwatch === null) return
-    if (brokers.ageMs(brokerId) < YOUNG_MS) return
+    if (!brokers.hasListened(brokerId) && brokers.ageMs(brokerId) < YOUNG_MS) return
     if (this.#probing.has(brokerId) || !this.#mayFence(brokerId)) return
     this.#probing.add(brokerId)
     this.#investigate(broker)

@@ -30,6 +30,8 @@ interface Known {
   readonly broker: RegisteredBroker
   /** When this registration was first seen, by the monotonic clock. */
   readonly sinceMs: number
+  /** A connection was made to it. */
+  hasListened: boolean
   /** Of its endpoint between brokers, as they are known by now. */
   addresses: readonly string[]
 }
@@ -60,6 +62,11 @@ export class RegisteredBrokers {
     return () => this.#listeners.delete(listener)
   }
 
+  /** How many are registered. */
+  get count(): number {
+    return this.#known.size
+  }
+
   get(brokerId: number): RegisteredBroker | undefined {
     return this.#known.get(brokerId)?.broker
   }
@@ -67,6 +74,17 @@ export class RegisteredBrokers {
   /** −1 for a broker that is not registered. */
   epochOf(brokerId: number): number {
     return this.get(brokerId)?.brokerEpoch ?? -1
+  }
+
+  /** A connection was made to the broker of that registration. */
+  reached({ brokerId, brokerEpoch }: RegisteredBroker): void {
+    const known = this.#known.get(brokerId)
+    if (known?.broker.brokerEpoch === brokerEpoch) known.hasListened = true
+  }
+
+  /** Whether the broker has listened since it registered. */
+  hasListened(brokerId: number): boolean {
+    return this.#known.get(brokerId)?.hasListened ?? false
   }
 
   /** How long the registration of a broker has been seen; 0 if it is not registered. */
@@ -126,6 +144,7 @@ export class RegisteredBrokers {
       const one: Known = {
         broker,
         sinceMs: isSame ? old.sinceMs : this.#options.timers.nowMs,
+        hasListened: isSame && old.hasListened,
         addresses: isSameHost ? old.addresses : literal(host),
       }
       known.set(broker.brokerId, one)

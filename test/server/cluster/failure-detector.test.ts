@@ -84,6 +84,25 @@ test('a broker that has just registered may not listen yet: it is left alone for
   await until('broker 2 is fenced', async () => (await registry.broker(2)) === null)
 })
 
+test('a broker that was reached and then refuses is fenced however young it is', async (t) => {
+  const { registry, brokers, controller, detector } = await harness(t)
+  controller.isActive = true
+  controller.tell(1)
+  await registry.unregisterBroker(2)
+  const { brokerEpoch } = await registry.registerBroker(registrationOf(2))
+  await until('it is known', () => brokers.epochOf(2) === brokerEpoch)
+  const registered = await registry.broker(2)
+  assert.ok(registered)
+  // A connection that was made to its former life says nothing.
+  brokers.reached({ ...registered, brokerEpoch: registered.brokerEpoch - 1 })
+  detector.suspect(2)
+  await settled(registry)
+  assert.notEqual(await registry.broker(2), null)
+  brokers.reached(registered)
+  detector.suspect(2)
+  await until('broker 2 is fenced', async () => (await registry.broker(2)) === null)
+})
+
 test('a later registration of the broker is not taken for the dead one', async (t) => {
   const { registry, brokers, controller, detector } = await harness(t)
   controller.isActive = true

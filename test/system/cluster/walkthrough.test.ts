@@ -108,7 +108,7 @@ async function takeTour(kind: ClusterKind): Promise<void> {
   const { folder, adapt } = await tourFolder(kind)
   const page = adapt(readFileSync(join(root, 'docs', 'tour.md'), 'utf8'))
   // Apache's brokers know no eligible leader replicas in ZooKeeper mode.
-  const steps = stepsOf(kind === 'apache' ? page.replaceAll(/Elr:(?=\s)/g, 'Elr: N/A') : page)
+  const steps = stepsOf(kind === 'apache' ? page.replaceAll(/Elr: ?(?=\s)/g, 'Elr: N/A') : page)
   assert.ok(steps.length > 25)
   const tour = new Tour({ folder, env: { ...process.env, ZOOKEEPER_HOME: folder } })
   try {
