@@ -185,7 +185,6 @@ function* repeatedAndReordered(history: History, producers: Producers): Generato
       const traits = producers.get(name)
       if (traits === undefined) continue
       yield* repeated(traits, partition, records)
-      if (!traits.isOrdered) continue
       // A write that was given up may arrive late, after its successors.
       const certain = traits.isIdempotent
         ? records
@@ -224,7 +223,7 @@ function* reordered(
       yield {
         anomaly: 'reordered',
         kind: traits.kind,
-        isViolation: true,
+        isViolation: traits.isOrdered,
         text: `${traits.name}:${partition}:${sequence} at ${offsets[0]}, after ${highest}`,
       }
     }

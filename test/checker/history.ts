@@ -10,7 +10,7 @@ export interface ProducerTraits {
   readonly kind: ClientKind
   /** Every record once, whatever is sent again. */
   readonly isIdempotent: boolean
-  /** What it was told to send first stands first: idempotent, or one request in flight. */
+  /** What it was told to send first stands first, also when the leader changes. */
   readonly isOrdered: boolean
 }
 

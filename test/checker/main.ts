@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import type { ClusterKind } from '../support/cluster.ts'
 import { seededRandom, testSeed } from '../support/seed.ts'
 import type { FakeClock } from './fake-clock.ts'
-import { type FaultRunOptions, runFaults, skipFaultRun } from './fault-run.ts'
+import { type FaultRunOptions, runFaults, skipFaultRun, WITHOUT_BALANCING } from './fault-run.ts'
 import {
   CUT_NAMES,
   cutLeader,
@@ -71,7 +71,7 @@ const PARTS = {
     },
   },
   network: {
-    needs: { hasNetwork: true, hasRacks: true },
+    needs: { hasNetwork: true, hasRacks: true, config: WITHOUT_BALANCING },
     run: async (stage, { rounds }) => {
       for (let round = 0; round < rounds; round += 1) {
         await pauseLeader(stage)

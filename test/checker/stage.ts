@@ -33,8 +33,13 @@ export interface StageOptions {
   readonly signal?: AbortSignal
 }
 
-/** Until clients and cluster are well again after a fault. */
-const RECOVERY_MS = 90_000
+/**
+ * Until clients and cluster are well again after a fault. Longer than the clients try: an idempotent
+ * Java producer whose next batch went to the new leader before the old one answered cannot send the
+ * batches before it any more once more than five came after (OUT_OF_ORDER_SEQUENCE_NUMBER). It goes
+ * on with a new epoch when it has given them up.
+ */
+const RECOVERY_MS = 150_000
 /** Until all that is underway has an outcome: longer than the clients try. */
 const DRAIN_MS = 180_000
 const LOOK_EVERY_MS = 20
