@@ -85,7 +85,7 @@ for (const version of KAFKA_CLIENTS_VERSIONS) {
 }
 
 test('every error has the code, the name and the retriability that Kafka gives it', (t) => {
-  const jar = jarToRun(t, '4.1.0')
+  const jar = jarToRun(t, '4.1.1')
   if (jar === null) return
   const lines = runJava(jar, 'ErrorTable.java', Buffer.alloc(0)).toString().trim().split('\n')
   const codes = new Set<number>()

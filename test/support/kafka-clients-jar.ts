@@ -2,39 +2,30 @@
  * Apache Kafka's `kafka-clients` jars, which the protocol tests hold our tables against: where they
  * are, and what is in them.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { inflateRawSync } from 'node:zlib'
+import { type PeerName, requirePeer } from './peers.ts'
 
 /** The older one still has versions that the newer one has dropped. */
-export const KAFKA_CLIENTS_VERSIONS = ['3.9.1', '4.1.0'] as const
+export const KAFKA_CLIENTS_VERSIONS = ['3.9.1', '4.1.1'] as const
 export type KafkaClientsVersion = (typeof KAFKA_CLIENTS_VERSIONS)[number]
 
-const VARIABLES: { readonly [V in KafkaClientsVersion]: string } = {
-  '3.9.1': 'KAFKA_CLIENTS_JAR_OLD',
-  '4.1.0': 'KAFKA_CLIENTS_JAR',
-}
+const PEERS = {
+  '3.9.1': 'kafka-clients-3.9',
+  '4.1.1': 'kafka-clients-4.1',
+} as const satisfies { readonly [V in KafkaClientsVersion]: PeerName }
 
-/** Path of a jar, or null where there is none. The environment wins over the Maven repository. */
+/** Path of a jar among the installed peers, or null where it is not. */
 export function kafkaClientsJar(version: KafkaClientsVersion): string | null {
-  const named = process.env[VARIABLES[version]]
-  if (named !== undefined && existsSync(named)) return named
-  const folder = join(homedir(), '.m2/repository/org/apache/kafka/kafka-clients', version)
-  const jar = join(folder, `kafka-clients-${version}.jar`)
-  return existsSync(jar) ? jar : null
+  const folder = requirePeer(PEERS[version])
+  const jar = folder === null ? null : join(folder, `kafka-clients-${version}.jar`)
+  return jar !== null && existsSync(jar) ? jar : null
 }
 
-/** A class path: the jar, what lies beside it, and the logging interface that its classes name. */
+/** A class path: the jar, and what it needs beside it. */
 export function kafkaClientsClassPath(jar: string): string {
-  const slf4j = join(homedir(), '.m2/repository/org/slf4j/slf4j-api')
-  const logging = existsSync(slf4j)
-    ? readdirSync(slf4j, { recursive: true, encoding: 'utf8' })
-        .filter((name) => /slf4j-api-[\d.]+\.jar$/.test(name))
-        .slice(0, 1)
-        .map((name) => join(slf4j, name))
-    : []
-  return [jar, join(dirname(jar), '*'), ...logging].join(':')
+  return [jar, join(dirname(jar), '*')].join(':')
 }
 
 const CENTRAL_ENTRY = 0x02014b50
