@@ -12,7 +12,6 @@ import { Transport } from './network/transport.ts'
 import type { ClusterRegistry } from './registry/cluster-registry.ts'
 import { type AdoptedTopic, planAdoption } from './registry/embedded/adoption.ts'
 import { openEmbeddedRegistry } from './registry/embedded/embedded-registry.ts'
-import { openZooKeeperRegistry } from './registry/zookeeper/zookeeper-registry.ts'
 import { FetchPurgatory } from './replica/delayed-fetch.ts'
 import { createInternalLog } from './replica/internal-log.ts'
 import { LogManager } from './replica/log-manager.ts'
@@ -324,7 +323,9 @@ export class Broker {
       })
       return this.#registry
     }
-    this.#registry = await openZooKeeperRegistry({
+    // A broker alone is ready sooner without it.
+    const zookeeper = await import('./registry/zookeeper/zookeeper-registry.ts')
+    this.#registry = await zookeeper.openZooKeeperRegistry({
       connect: config.zookeeperConnect,
       sessionTimeoutMs: config.zookeeperSessionTimeoutMs,
       connectionTimeoutMs: config.zookeeperConnectionTimeoutMs,
