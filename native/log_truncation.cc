@@ -71,6 +71,7 @@ int PartitionLog::cut_segment(Segment& segment, int64_t size) {
     // Before the file, so that no reader is sent behind its end.
     segment.size = segment.allocated = size;
     std::erase_if(segment.index, [size](const IndexEntry& item) { return item.position >= size; });
+    std::erase_if(segment.recent, [size](const BatchPlace& item) { return item.position >= size; });
     const int32_t kept = segment.index.empty() ? -1 : segment.index.back().relative_offset;
     std::erase_if(segment.time_index,
                   [kept](const TimeEntry& item) { return item.relative_offset > kept; });

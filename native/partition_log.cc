@@ -38,31 +38,18 @@ constexpr size_t kLookupBytes = 8 << 10;
 // A longer segment without index entries has its batches looked at.
 constexpr int64_t kUnindexedBytes = 16 << 10;
 constexpr int64_t kDefaultIndexInterval = 4096;
+constexpr size_t kRecentBatches = 8;
 // What was appended last is in the page cache: not worth a probe.
 constexpr int64_t kHotTailBytes = 8 << 20;
 constexpr int64_t kProbeEveryBytes = 128 << 10;
 // A region whose first batch could not be looked at without the disk holds at least this much.
 constexpr int64_t kColdBytesMin = 1 << 20;
 
-/// Reads without waiting for the disk: bytes read, -EAGAIN when that would wait, or -errno.
-int64_t read_cached(int fd, std::span<uint8_t> out, int64_t position) {
-  iovec vector{out.data(), out.size()};
-  for (;;) {
-    ssize_t n = ::preadv2(fd, &vector, 1, position, RWF_NOWAIT);
-    if (n < 0 && errno == EINTR) continue;
-    // A file system that cannot tell (tmpfs) has its data in memory anyway.
-    if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)) {
-      n = ::pread(fd, out.data(), out.size(), position);
-    }
-    return n < 0 ? -errno : n;
-  }
-}
-
-bool is_cached(int fd, int64_t position, int64_t length) {
+bool is_cached(const SegmentFile& file, int64_t position, int64_t length) {
   uint8_t byte;
   const int64_t last = position + length - 1;
   for (int64_t at = position;; at = std::min(last, at + kProbeEveryBytes)) {
-    if (read_cached(fd, {&byte, 1}, at) == -EAGAIN) return false;
+    if (file.read_cached({&byte, 1}, at) == -EAGAIN) return false;
     if (at == last) return true;
     if (length <= 2 * kProbeEveryBytes) at = std::max(at, last - kProbeEveryBytes);
   }
@@ -835,6 +822,22 @@ void PartitionLog::note_batch(Segment& segment, int64_t interval, int64_t positi
   segment.bytes_since_index += size;
 }
 
+void PartitionLog::note_recent(Segment& segment, const BatchPlace& place) {
+  std::vector<BatchPlace>& recent = segment.recent;
+  if (recent.size() == kRecentBatches) recent.erase(recent.begin());
+  recent.push_back(place);
+}
+
+/// The batch that holds `offset`, or the first behind it, if it is surely one of the last.
+const PartitionLog::BatchPlace* PartitionLog::find_recent(const Segment& segment, int64_t offset) {
+  const std::vector<BatchPlace>& recent = segment.recent;
+  if (recent.empty() || offset < recent.front().base_offset) return nullptr;
+  for (const BatchPlace& place : recent) {
+    if (place.last_offset >= offset) return &place;
+  }
+  return nullptr;
+}
+
 /// Writes the staged batches [first, last) to the active segment. 0 or an errno.
 int PartitionLog::write_run(size_t first, size_t last) {
   Segment& active = *segments_.back();
@@ -872,6 +875,8 @@ int PartitionLog::write_run(size_t first, size_t last) {
     const auto size = static_cast<int64_t>(staged_[i].bytes.size());
     note_batch(active, config_.index_interval_bytes, active.size, size, staged_[i].last_offset,
                staged_[i].max_timestamp);
+    note_recent(active,
+                {staged_[i].base_offset, staged_[i].last_offset, active.size, size});
     active.size += size;
     committed_end_ = staged_[i].last_offset + 1;
   }
@@ -1009,6 +1014,10 @@ int PartitionLog::roll_at(int64_t base_offset, size_t producer_mark, int64_t now
   error = active.file->truncate(active.size);  // Gives preallocated blocks back.
   if (error != 0) return error;
   active.allocated = active.size;
+  {
+    std::unique_lock lock(mutex_);
+    active.recent = {};
+  }
   error = save_snapshot(base_offset, producer_mark);
   if (error != 0) return error;
   error = open_segment(base_offset, true, now_ms);
@@ -1033,6 +1042,10 @@ size_t PartitionLog::segment_of(int64_t offset) const {
 /// search would have to wait for the disk.
 int64_t PartitionLog::position_of(const Segment& segment, int64_t offset, Lookup lookup, bool* cold,
                                   int* error, int64_t* batch_size) const {
+  if (const BatchPlace* place = find_recent(segment, offset)) {
+    *batch_size = place->size;
+    return place->position;
+  }
   *batch_size = 0;
   const auto relative =
       static_cast<int32_t>(std::clamp<int64_t>(offset - segment.base_offset, -1, INT32_MAX));
@@ -1047,7 +1060,7 @@ int64_t PartitionLog::position_of(const Segment& segment, int64_t offset, Lookup
     const auto wanted = static_cast<size_t>(
         std::min<int64_t>(static_cast<int64_t>(sizeof buffer), segment.size - position));
     const int64_t n = lookup == Lookup::kCached
-                          ? read_cached(segment.file->fd(), {buffer, wanted}, position)
+                          ? segment.file->read_cached({buffer, wanted}, position)
                           : segment.file->read_at({buffer, wanted}, position);
     // Of a region of which only the beginning is cached, only that is read.
     const bool in_part = n >= 0 && n < kBatchHeaderBytes && n < static_cast<int64_t>(wanted);
@@ -1154,7 +1167,7 @@ LocateResult PartitionLog::locate(int64_t offset, int64_t max_bytes, int64_t lim
     result.position = begin;
     result.length = length;
     const bool hot = i + 1 == segments_.size() && segment.size - begin <= kHotTailBytes;
-    result.cold = cold || (!hot && !is_cached(segment.file->fd(), begin, length));
+    result.cold = cold || (!hot && !is_cached(*segment.file, begin, length));
     return result;
   }
   return result;

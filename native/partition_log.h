@@ -264,6 +264,13 @@ class PartitionLog {
     int64_t timestamp;
     int32_t relative_offset;
   };
+  /// Where a batch is that was appended lately.
+  struct BatchPlace {
+    int64_t base_offset;
+    int64_t last_offset;
+    int64_t position;
+    int64_t size;
+  };
   struct Segment {
     int64_t base_offset = 0;
     SegmentRef file;
@@ -273,6 +280,8 @@ class PartitionLog {
     std::vector<TimeEntry> time_index;
     size_t index_saved = 0;  // Entries that are in the file.
     size_t time_index_saved = 0;
+    /// The last batches: whoever reads along finds his place without looking into the file.
+    std::vector<BatchPlace> recent;
     int64_t bytes_since_index = 0;
     int64_t max_timestamp = -1;
     int64_t max_timestamp_offset = -1;
@@ -329,6 +338,8 @@ class PartitionLog {
   int write_run(size_t first, size_t last);
   static void note_batch(Segment& segment, int64_t interval, int64_t position, int64_t size,
                          int64_t last_offset, int64_t max_timestamp);
+  static void note_recent(Segment& segment, const BatchPlace& place);
+  static const BatchPlace* find_recent(const Segment& segment, int64_t offset);
   void undo_from(size_t first);
   void advance_watermark();
   size_t segment_of(int64_t offset) const;

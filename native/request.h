@@ -90,6 +90,10 @@ class Request {
   uint32_t steps() const { return static_cast<uint32_t>(cuts.size()) * 2 + 1; }
   /// The bytes of an even step.
   std::span<const uint8_t> bytes_of_step(uint32_t step) const;
+  int64_t size_of_step(uint32_t step) const {
+    return step % 2 == 1 ? regions[step / 2].length
+                         : static_cast<int64_t>(bytes_of_step(step).size());
+  }
   /// Bytes of the answer not yet sent that are held in memory.
   size_t head_bytes() const { return head.size(); }
   /// Writes every result into its holes of `head`.

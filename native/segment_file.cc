@@ -74,6 +74,19 @@ int64_t SegmentFile::read_at(std::span<uint8_t> out, int64_t position) const {
   return static_cast<int64_t>(done);
 }
 
+int64_t SegmentFile::read_cached(std::span<uint8_t> out, int64_t position) const {
+  iovec vector{out.data(), out.size()};
+  for (;;) {
+    ssize_t n = ::preadv2(fd_, &vector, 1, position, RWF_NOWAIT);
+    if (n < 0 && errno == EINTR) continue;
+    // A file system that cannot tell (tmpfs) has its data in memory anyway.
+    if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)) {
+      n = ::pread(fd_, out.data(), out.size(), position);
+    }
+    return n < 0 ? -errno : n;
+  }
+}
+
 int SegmentFile::truncate(int64_t size) {
   return file_operations().ftruncate(fd_, size) == 0 ? 0 : errno;
 }

@@ -50,6 +50,8 @@ class SegmentFile {
   [[nodiscard]] int write_at(std::span<iovec> vectors, int64_t position);
   /// Reads exactly `out.size()` bytes or up to the end of the file: bytes read, or -errno.
   [[nodiscard]] int64_t read_at(std::span<uint8_t> out, int64_t position) const;
+  /// Reads without waiting for the disk: bytes read, -EAGAIN when that would wait, or -errno.
+  [[nodiscard]] int64_t read_cached(std::span<uint8_t> out, int64_t position) const;
   [[nodiscard]] int truncate(int64_t size);
   [[nodiscard]] int flush();
   /// Asks for disk blocks up to `end` without changing the size. A file system that cannot do it

@@ -18,6 +18,7 @@ constexpr size_t kScratchBytes = 64 * 1024;
 constexpr int kReadsPerEvent = 8;
 constexpr int kAcceptsPerEvent = 64;
 constexpr size_t kVectorsMax = 64;
+constexpr size_t kCopiedBytesMax = 16 << 10;  // Of file regions, in one call.
 constexpr int64_t kSendPerFlushMax = 4 << 20;  // Then the others have their turn.
 constexpr uint64_t kTickMs = 1000;
 constexpr uint64_t kMemoryCheckMs = 5;
@@ -206,96 +207,104 @@ Connection::Flush Connection::flush_locked() {
 
 Connection::Flush Connection::send_parts_locked() {
   int64_t budget = kSendPerFlushMax;
+  uint8_t copies[kCopiedBytesMax];
+  iovec vectors[kVectorsMax];
   for (;;) {
-    // Gather the bytes of the ready prefix up to the next file region.
-    iovec vectors[kVectorsMax];
-    size_t count = 0;
     bool more = false;
-    size_t slot = 0;
-    for (; slot < slots_.size() && slots_[slot]->ready && count < kVectorsMax; ++slot) {
-      Request* request = slots_[slot];
-      if (!request->answered) continue;
-      const uint32_t step = slot == 0 ? request->step : 0;
-      const int64_t sent = slot == 0 ? request->step_sent : 0;
-      if (step % 2 == 1) {
-        more = true;
-        break;
-      }
-      const std::span<const uint8_t> bytes =
-          request->bytes_of_step(step).subspan(static_cast<size_t>(sent));
-      if (!bytes.empty()) {
-        vectors[count++] = {const_cast<uint8_t*>(bytes.data()), bytes.size()};
-      }
-      if (step + 1 < request->steps()) {
-        more = true;
-        break;
-      }
-    }
+    const size_t count = gather_locked(vectors, copies, &more);
+    ssize_t n = 0;
     if (count > 0) {
-      if (!more && slot < slots_.size() && slots_[slot]->ready) more = true;
       msghdr message{};
       message.msg_iov = vectors;
       message.msg_iovlen = count;
-      ssize_t n;
       do {
         n = ::sendmsg(fd_, &message, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
       } while (n < 0 && errno == EINTR);
       if (n < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? Flush::kBlocked : Flush::kBroken;
       budget -= n;
-      int64_t left = n;
-      while (!slots_.empty() && slots_.front()->ready) {
-        Request* request = slots_.front();
-        if (!request->answered) {
-          pop_sent_locked();
-          continue;
-        }
-        if (request->step % 2 == 1) break;
-        const auto size = static_cast<int64_t>(request->bytes_of_step(request->step).size());
-        const int64_t taken = std::min(left, size - request->step_sent);
-        request->step_sent += taken;
-        left -= taken;
-        if (request->step_sent < size) break;
-        request->step += 1;
-        request->step_sent = 0;
-        if (request->step == request->steps()) pop_sent_locked();
-      }
     }
-    while (!slots_.empty() && slots_.front()->ready && slots_.front()->answered &&
-           slots_.front()->step % 2 == 0 &&
-           slots_.front()->bytes_of_step(slots_.front()->step).empty()) {
-      Request* request = slots_.front();
-      request->step += 1;
-      if (request->step == request->steps()) pop_sent_locked();
-    }
-    while (!slots_.empty() && slots_.front()->ready && !slots_.front()->answered) pop_sent_locked();
+    advance_locked(n);
     if (slots_.empty() || !slots_.front()->ready) return Flush::kIdle;
-
-    Request* request = slots_.front();
-    if (request->step % 2 == 1) {
-      FileRegion& region = request->regions[request->step / 2];
-      while (request->step_sent < region.length) {
-        off_t position = region.position + request->step_sent;
-        const auto wanted = static_cast<size_t>(
-            std::min(region.length - request->step_sent, std::max<int64_t>(budget, 1)));
-        const ssize_t n = ::sendfile(fd_, region.file->fd(), &position, wanted);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return errno == EAGAIN ? Flush::kBlocked : Flush::kBroken;
-        if (n == 0) {
-          // The file was cut under the region: the promised length cannot be kept any more.
-          int none = 0;
-          failure_.compare_exchange_strong(none, static_cast<int>(CloseReason::kTruncated));
-          return Flush::kBroken;
-        }
-        request->step_sent += n;
-        budget -= n;
-        if (budget <= 0 && request->step_sent < region.length) return Flush::kMore;
-      }
-      region.file = SegmentRef();
-      request->step += 1;
-      request->step_sent = 0;
+    if (count == 0) {
+      const Flush outcome = send_region_locked(*slots_.front(), &budget);
+      if (outcome != Flush::kIdle) return outcome;
+      advance_locked(0);
     }
     if (budget <= 0) return Flush::kMore;
   }
+}
+
+/// The bytes that are to be sent next, up to a region that is left to sendfile; `more` when there
+/// is something behind them. Small regions are copied: a call for each part costs more than that,
+/// and wakes the receiver for each.
+size_t Connection::gather_locked(std::span<iovec> vectors, std::span<uint8_t> copies, bool* more) {
+  size_t count = 0;
+  for (const Request* request : slots_) {
+    if (!request->ready) break;
+    if (!request->answered) continue;
+    for (uint32_t step = request->step; step < request->steps(); ++step) {
+      const int64_t sent = step == request->step ? request->step_sent : 0;
+      const auto left = static_cast<size_t>(request->size_of_step(step) - sent);
+      if (left == 0) continue;
+      *more = count == vectors.size();
+      if (*more) return count;
+      if (step % 2 == 0) {
+        const uint8_t* bytes = request->bytes_of_step(step).data() + sent;
+        vectors[count++] = {const_cast<uint8_t*>(bytes), left};
+        continue;
+      }
+      const FileRegion& region = request->regions[step / 2];
+      *more = left > copies.size() ||
+              region.file->read_cached(copies.first(left), region.position + sent) !=
+                  static_cast<int64_t>(left);
+      if (*more) return count;
+      vectors[count++] = {copies.data(), left};
+      copies = copies.subspan(left);
+    }
+  }
+  return count;
+}
+
+/// Counts bytes as sent and lets go of what is done.
+void Connection::advance_locked(int64_t sent) {
+  while (!slots_.empty() && slots_.front()->ready) {
+    Request* request = slots_.front();
+    if (!request->answered) {
+      pop_sent_locked();
+      continue;
+    }
+    const int64_t size = request->size_of_step(request->step);
+    const int64_t taken = std::min(sent, size - request->step_sent);
+    request->step_sent += taken;
+    sent -= taken;
+    if (request->step_sent < size) return;
+    if (request->step % 2 == 1) request->regions[request->step / 2].file = SegmentRef();
+    request->step += 1;
+    request->step_sent = 0;
+    if (request->step == request->steps()) pop_sent_locked();
+  }
+}
+
+/// Sends the region that the request has come to: all of it, unless the outcome says otherwise.
+Connection::Flush Connection::send_region_locked(Request& request, int64_t* budget) {
+  const FileRegion& region = request.regions[request.step / 2];
+  while (request.step_sent < region.length) {
+    if (*budget <= 0) return Flush::kMore;
+    off_t position = region.position + request.step_sent;
+    const auto wanted = static_cast<size_t>(std::min(region.length - request.step_sent, *budget));
+    const ssize_t n = ::sendfile(fd_, region.file->fd(), &position, wanted);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno == EAGAIN ? Flush::kBlocked : Flush::kBroken;
+    if (n == 0) {
+      // The file was cut under the region: the promised length cannot be kept any more.
+      int none = 0;
+      failure_.compare_exchange_strong(none, static_cast<int>(CloseReason::kTruncated));
+      return Flush::kBroken;
+    }
+    request.step_sent += n;
+    *budget -= n;
+  }
+  return Flush::kIdle;
 }
 
 // --- Transport

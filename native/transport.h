@@ -101,6 +101,9 @@ class Connection final : private FrameSink {
   bool on_frame(FrameBuffer frame) override;
   Flush flush_locked();
   Flush send_parts_locked();
+  size_t gather_locked(std::span<iovec> vectors, std::span<uint8_t> copies, bool* more);
+  void advance_locked(int64_t sent);
+  Flush send_region_locked(Request& request, int64_t* budget);
   bool should_pause_locked() const;
   void pop_sent_locked();
 
