@@ -246,7 +246,7 @@ class PendingFetch {
     let bytes = 0
     let urgent = this.#wanted.length === 0
     for (let i = 0; i < this.#wanted.length; i += 1) {
-      const answer = this.#evaluate(i, row, left, bytes === 0)
+      const answer = this.#evaluate(i, { expired, row, left, isFirst: bytes === 0 })
       const size = sizeOf(answer)
       bytes += size
       left = Math.max(0, left - size)
@@ -269,16 +269,24 @@ class PendingFetch {
     return true
   }
 
-  /** Partition `i`, read anew if its row has moved or there was something to stage. */
-  #evaluate(i: number, row: number | undefined, left: number, first: boolean): PartitionAnswer {
+  /** Partition `i`, read anew if there may be more to say of it than at the attempt before. */
+  #evaluate(
+    i: number,
+    attempt: {
+      readonly expired: boolean
+      readonly row: number | undefined
+      readonly left: number
+      readonly isFirst: boolean
+    },
+  ): PartitionAnswer {
     let partition = this.#found[i]
     const last = this.#answers[i]
-    const isUnmoved = row !== undefined && partition !== undefined && partition.row !== row
-    if (isUnmoved && last !== undefined && sizeOf(last) === 0) return last
+    if (last !== undefined && !attempt.expired && isUnmoved(last, partition, attempt.row))
+      return last
     const one = this.#wanted[i] as FetchedPartition
     // It may be back, or gone for good.
     if (!partition?.isOnline) partition = this.#found[i] = this.#find(one)
-    const answer = this.#read(one, partition, left, first)
+    const answer = this.#read(one, partition, attempt.left, attempt.isFirst)
     this.#answers[i] = answer
     return answer
   }
@@ -501,6 +509,26 @@ function isUrgent(answer: PartitionAnswer): boolean {
     answer.errorCode !== 0 ||
     answer.divergingEpoch !== undefined ||
     answer.preferredReadReplica >= 0
+  )
+}
+
+/**
+ * Whether an answer without records still stands, because only the log end has moved, or another
+ * row. One with records was staged, and has to be again.
+ */
+function isUnmoved(
+  last: PartitionAnswer,
+  partition: Partition | undefined,
+  row: number | undefined,
+): boolean {
+  if (partition === undefined || sizeOf(last) > 0) return false
+  if (row !== undefined && partition.row !== row) return true
+  return (
+    !isUrgent(last) &&
+    partition.isOnline &&
+    partition.highWatermark === last.highWatermark &&
+    partition.lastStable === last.lastStableOffset &&
+    partition.logStart === last.logStartOffset
   )
 }
 

@@ -18,6 +18,7 @@ import { Fetch, type FetchRequest } from '../../protocol/messages/fetch.ts'
 import type { FetchPurgatory } from '../../replica/delayed-fetch.ts'
 import type { Partition } from '../../replica/partition.ts'
 import type { ReplicaManager } from '../../replica/replica-manager.ts'
+import { published } from '../../shard/published.ts'
 import type { Clock } from '../../util/clock.ts'
 import type { Random } from '../../util/random.ts'
 import type { TimerQueue } from '../../util/timer-queue.ts'
@@ -360,6 +361,7 @@ export class ReplicaFetchHandler {
       session.parked = null
       return true
     }
+    if (!mustAnswer && !this.#isWorthAnAttempt(session, parked)) return false
     addon.clearStaged(responder.transport)
     const draft: Draft = { topics: [], positions: [], leaders: undefined }
     let bytes = 0
@@ -386,6 +388,34 @@ export class ReplicaFetchHandler {
     }
     this.#respond(session, parked, draft)
     return true
+  }
+
+  /**
+   * A glance at the published rows, which says most times that there are no records: every append
+   * moves the high watermark as well, and every fetch comes with nothing behind it.
+   */
+  #isWorthAnAttempt(session: ReplicaSession, parked: ParkedFetch): boolean {
+    if (parked.isFull || parked.minBytes <= 0) return true
+    const { clock, highWatermarkDelayMs } = this.#services
+    const now = clock.monotonicMs()
+    const { newsSinceMs } = session
+    if (now >= parked.deadlineMs) return true
+    if (newsSinceMs >= 0 && now >= newsSinceMs + highWatermarkDelayMs) return true
+    let isNews = false
+    for (const position of session.dirty) {
+      if (position.sentIn >= 0 && position.sentIn === parked.unawareOf) continue
+      const { row } = position
+      if (!position.isAccepted || position.diverging !== undefined) return true
+      this.#rows.arm(row)
+      if (published.logEnd(row) > position.fetchOffset || published.isOffline(row)) return true
+      const hasNews =
+        published.highWatermark(row) !== position.toldHighWatermark ||
+        published.logStart(row) !== position.toldLogStart
+      if (hasNews) isNews = true
+      else session.dirty.delete(position)
+    }
+    if (isNews && session.id !== 0 && newsSinceMs < 0) session.newsSinceMs = now
+    return false
   }
 
   #respond(session: ReplicaSession, parked: ParkedFetch, draft: Draft): void {
