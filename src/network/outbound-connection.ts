@@ -77,25 +77,30 @@ export class OutboundConnection {
     return new Promise((resolve, reject) => this.#answers.push({ resolve, reject }))
   }
 
+  /** What was read last. */
+  get scratch(): Buffer {
+    return this.#scratch
+  }
+
   /**
-   * The answer to a Fetch without its record payloads, from its header on, valid until the next
-   * call. Throws an Error when it is malformed or gone.
+   * Reads the answer to a Fetch without its record payloads, from its header on, into `scratch`;
+   * its bytes. Throws an Error when it is malformed or gone.
    */
-  readFetchHead(frame: ReceivedFrame, version: number): Buffer {
+  readFetchHead(frame: ReceivedFrame, version: number): number {
     return this.#read((out) =>
       addon.readFetchHead(this.#transport, this.id, frame.sequence, out, version),
     )
   }
 
   /** Any other answer, from its header on; as `readFetchHead`. */
-  readFrame(frame: ReceivedFrame): Buffer {
+  readFrame(frame: ReceivedFrame): number {
     return this.#read((out) => addon.readFrame(this.#transport, this.id, frame.sequence, out))
   }
 
-  #read(copy: (out: Buffer) => number): Buffer {
+  #read(copy: (out: Buffer) => number): number {
     for (;;) {
       const n = copy(this.#scratch)
-      if (n >= 0) return this.#scratch.subarray(0, n)
+      if (n >= 0) return n
       if (n !== TOO_SMALL) throw new Error(`an answer of ${this.#where} cannot be read`)
       // The bytes are here: this follows what has arrived.
       this.#scratch = Buffer.allocUnsafeSlow(this.#scratch.length * 2)

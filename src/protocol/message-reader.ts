@@ -5,6 +5,7 @@
  */
 
 import type { RecordsPlace, UnknownTaggedField } from './schema.ts'
+import { readUuid } from './uuid-cache.ts'
 
 /** Bytes that cannot be the message they should be. */
 export class MalformedMessageError extends Error {
@@ -132,8 +133,7 @@ export class MessageReader {
   }
 
   uuid(): string {
-    const at = this.need(16)
-    return this.#buffer.toString('base64url', at, at + 16)
+    return readUuid(this.#view, this.need(16))
   }
 
   unsignedVarint(): number {

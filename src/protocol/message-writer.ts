@@ -5,7 +5,9 @@
  * Record payloads may be left out: each one's place is noted in `cuts`, and whoever sends the
  * message inserts `payloadBytes` there. Fields declared as holes are noted in `holes`.
  */
+
 import type { RecordsInput, UnknownTaggedField } from './schema.ts'
+import { writeUuid } from './uuid-cache.ts'
 
 /** Strings are no longer than this, also where their length is a varint. */
 const STRING_BYTES_MAX = 0x7fff
@@ -143,9 +145,7 @@ export class MessageWriter {
 
   uuid(value: string): void {
     const at = this.room(16)
-    if (this.#buffer.write(value, at, 16, 'base64url') !== 16) {
-      throw new RangeError(`not a uuid: ${value}`)
-    }
+    writeUuid(this.#view, at, value)
   }
 
   unsignedVarint(value: number): void {

@@ -168,8 +168,20 @@ export interface VersionRange {
   readonly max: number
 }
 
+/** Of every range that has been asked for: the tables have a few dozen, and each request asks. */
+const parsed = new Map<Versions, VersionRange>()
+
 /** Parses `3+`, `3-5`, `3` or `none`; `none` is a range that holds nothing. */
 export function parseVersions(versions: Versions): VersionRange {
+  let range = parsed.get(versions)
+  if (range === undefined) {
+    range = rangeOf(versions)
+    parsed.set(versions, range)
+  }
+  return range
+}
+
+function rangeOf(versions: Versions): VersionRange {
   if (versions === 'none') return { min: 0, max: -1 }
   const match = /^(\d+)(?:-(\d+)|(\+))?$/.exec(versions)
   if (!match) throw new Error(`not a version range: ${versions}`)

@@ -87,8 +87,8 @@ class NativeLeaderLink implements LeaderLink {
     const frame = await this.#exchange(Fetch, FETCH_VERSION, request)
     const connection = this.#connection
     try {
-      const head = connection.readFetchHead(frame, FETCH_VERSION)
-      this.#reader.reset(head, 0, head.length, true)
+      const bytes = connection.readFetchHead(frame, FETCH_VERSION)
+      this.#reader.reset(connection.scratch, 0, bytes, true)
       readResponseHeader(this.#reader, Fetch, FETCH_VERSION)
       return {
         response: decodeResponse(Fetch, FETCH_VERSION, this.#reader),
@@ -127,7 +127,7 @@ class NativeLeaderLink implements LeaderLink {
     })
     try {
       const bytes = this.#connection.readFrame(frame)
-      this.#reader.reset(bytes, 0, bytes.length, false)
+      this.#reader.reset(this.#connection.scratch, 0, bytes, false)
       readResponseHeader(this.#reader, ListOffsets, LIST_OFFSETS_VERSION)
       const answer = decodeResponse(ListOffsets, LIST_OFFSETS_VERSION, this.#reader)
       const found = answer.topics[0]?.partitions[0]
@@ -138,7 +138,7 @@ class NativeLeaderLink implements LeaderLink {
     }
   }
 
-  async #exchange<A extends ApiSchema>(
+  #exchange<A extends ApiSchema>(
     api: A,
     apiVersion: number,
     request: RequestInput<A>,
@@ -146,14 +146,20 @@ class NativeLeaderLink implements LeaderLink {
     this.#nextCorrelationId = (this.#nextCorrelationId + 1) & 0x7fffffff
     const header = { apiVersion, correlationId: this.#nextCorrelationId, clientId: this.#clientId }
     writeRequestFrame(this.#writer.reset(), api, header, request)
-    const answered = this.#connection.exchange(this.#writer.buffer, this.#writer.at)
-    const timer = this.#options.timers.schedule(this.#options.timeoutMs, () => this.close())
-    try {
-      return await answered
-    } finally {
-      timer.cancel()
-    }
+    const timer = this.#options.timers.schedule(this.#options.timeoutMs, this.#expire)
+    return this.#connection.exchange(this.#writer.buffer, this.#writer.at).then(
+      (frame) => {
+        timer.cancel()
+        return frame
+      },
+      (error: unknown) => {
+        timer.cancel()
+        throw error
+      },
+    )
   }
+
+  readonly #expire = (): void => this.close()
 
   close(): void {
     this.#connection.close()
