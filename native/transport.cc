@@ -38,6 +38,14 @@ socklen_t fill_address(const std::string& address, int port, sockaddr_storage* s
   return ::inet_pton(AF_INET, address.c_str(), &v4->sin_addr) == 1 ? sizeof *v4 : 0;
 }
 
+/// The error that a socket has met and not told yet, 0 when there is none.
+int socket_error(int fd) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+  return error;
+}
+
 template <typename Handle>
 void close_handle(Handle* handle) {
   uv_close(reinterpret_cast<uv_handle_t*>(handle),
@@ -611,13 +619,13 @@ void Transport::update_poll(Connection* connection) {
     Transport* transport = self->transport_;
     const InPoll in_poll(*transport->events_);
     if (status < 0) {
-      transport->close_now(self, CloseReason::kPeer, -status);
+      // libuv says EBADF for every error that a socket has; the socket knows which.
+      const int error = socket_error(self->fd_);
+      transport->close_now(self, CloseReason::kPeer, error != 0 ? error : -status);
       return;
     }
     if ((events & UV_WRITABLE) != 0 && self->connecting_) {
-      int error = 0;
-      socklen_t size = sizeof error;
-      ::getsockopt(self->fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+      const int error = socket_error(self->fd_);
       if (error != 0) {
         transport->close_now(self, CloseReason::kPeer, error);
         return;

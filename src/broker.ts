@@ -143,7 +143,7 @@ export class Broker {
       await directory.writeMeta(brokerId, clusterId)
     }
 
-    const metadata = new MetadataCache({ clusterId })
+    const metadata = new MetadataCache({ clusterId, clock })
     const texts = new LiveBrokerTexts(loaded.explicit)
     const brokerConfigs = new BrokerConfigManager({ brokerId, registry, texts, logger })
     const topicConfigs = new TopicConfigManager({ registry, texts, logger })

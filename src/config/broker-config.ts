@@ -634,7 +634,6 @@ export const brokerConfig = defineConfig({
     importance: 'high',
     dynamic: 'cluster-wide',
     doc: 'Whether a replica that is not in sync may lead.',
-    inert: true,
   },
   brokerIdGenerationEnable: {
     key: 'broker.id.generation.enable',

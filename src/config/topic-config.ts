@@ -337,7 +337,6 @@ export const topicConfig = defineConfig({
     importance: 'medium',
     synonyms: [{ key: 'unclean.leader.election.enable' }],
     doc: 'Whether a replica that is not in sync may lead when no other is left, losing records.',
-    inert: true,
   },
 })
 

@@ -53,44 +53,93 @@ export function wrongTopicConfig(overrides: ReadonlyMap<string, string | null>):
   return null
 }
 
-interface Layered {
+interface Synonym {
   readonly name: string
-  readonly text: string | null
+  readonly value: string | null
   readonly source: number
 }
 
-function brokerLayers(key: string, broker: BrokerTexts, factor: number): Layered[] {
-  const layers: Layered[] = []
-  const scale = (text: string): string => (factor === 1 ? text : String(Number(text) * factor))
-  const add = (texts: ReadonlyMap<string, string>, source: number): void => {
-    const text = texts.get(key)
-    if (text !== undefined) layers.push({ name: key, text: scale(text), source })
+interface Described {
+  readonly text: string | null
+  readonly source: number
+  readonly synonyms: readonly Synonym[]
+}
+
+/** Broker keys for one thing in several units, the strongest first, by each of them. */
+const aliases: ReadonlyMap<string, readonly string[]> = new Map(
+  [...topicRows.values()].flatMap(({ synonyms = [] }) => {
+    const keys = synonyms.map(({ key }) => key)
+    return keys.map((key) => [key, keys])
+  }),
+)
+
+/** Defaults of broker keys; those that have no effect here have it in the topic's row. */
+const brokerDefaults: ReadonlyMap<string, string | null> = new Map([
+  ...[...topicRows.values()].flatMap((row): [string, string | null][] =>
+    (row.synonyms ?? []).map(({ key }) => [key, formatConfigValue(row.default)]),
+  ),
+  ...[...brokerRows.values()].map((row): [string, string | null] => [
+    row.key,
+    formatConfigValue(row.default),
+  ]),
+])
+
+/**
+ * What a broker key has and what would be in its place, layer by layer, as Apache Kafka tells it:
+ * with the texts that were set, in their own units, and from the key's own one on. So there is
+ * nothing of a key that nobody has set and that has no default, whatever its aliases say.
+ */
+function brokerSynonyms(key: string, broker: BrokerTexts): Synonym[] {
+  const keys = aliases.get(key) ?? [key]
+  const found: Synonym[] = []
+  const add = (texts: ReadonlyMap<string, string | null>, source: number): void => {
+    for (const name of keys) {
+      const value = texts.get(name)
+      if (value !== undefined && value !== null) found.push({ name, value, source })
+    }
   }
   add(broker.dynamic, ConfigSource.DYNAMIC_BROKER)
   add(broker.dynamicDefault, ConfigSource.DYNAMIC_DEFAULT_BROKER)
   add(broker.fixed, ConfigSource.STATIC_BROKER)
-  return layers
+  add(brokerDefaults, ConfigSource.DEFAULT)
+  const first = found.findIndex(({ name }) => name === key)
+  return first < 0 ? [] : found.slice(first)
 }
 
-/** Every value that a topic key could have, the one in effect first. */
-function layersOf(
+/** What the broker says of a topic's key; null if it says nothing. */
+function inheritedText(row: ConfigKey, { dynamic, dynamicDefault, fixed }: BrokerTexts) {
+  for (const { key, factor } of row.synonyms ?? []) {
+    const text = dynamic.get(key) ?? dynamicDefault.get(key) ?? fixed.get(key)
+    if (text === undefined) continue
+    if (factor === undefined) return text
+    // Kafka takes every negative number of hours for "no limit".
+    return String(Number(text) < 0 ? -1 : Number(text) * factor)
+  }
+  return null
+}
+
+/** The text in effect. */
+function effectiveText(
   row: ConfigKey,
   overrides: ReadonlyMap<string, string>,
   broker: BrokerTexts,
-): Layered[] {
-  const layers: Layered[] = []
+): string | null {
+  return overrides.get(row.key) ?? inheritedText(row, broker) ?? formatConfigValue(row.default)
+}
+
+function describeTopicKey(
+  row: ConfigKey,
+  overrides: ReadonlyMap<string, string>,
+  broker: BrokerTexts,
+): Described {
+  const first = row.synonyms?.[0]
+  const synonyms = first === undefined ? [] : brokerSynonyms(first.key, broker)
   const own = overrides.get(row.key)
-  if (own !== undefined) layers.push({ name: row.key, text: own, source: ConfigSource.TOPIC })
-  for (const synonym of row.synonyms ?? []) {
-    layers.push(...brokerLayers(synonym.key, broker, synonym.factor ?? 1))
+  if (own !== undefined) {
+    synonyms.unshift({ name: row.key, value: own, source: ConfigSource.TOPIC })
   }
-  const first = row.synonyms?.find((synonym) => brokerRows.get(synonym.key)?.default !== null)
-  layers.push({
-    name: first?.key ?? row.key,
-    text: formatConfigValue(row.default),
-    source: ConfigSource.DEFAULT,
-  })
-  return layers
+  const source = synonyms[0]?.source ?? ConfigSource.DEFAULT
+  return { text: effectiveText(row, overrides, broker), source, synonyms }
 }
 
 /** The typed configuration of a topic. */
@@ -100,7 +149,7 @@ export function effectiveTopicConfig(
 ): TopicConfig {
   const values: Record<string, ConfigValue> = {}
   for (const [property, row] of Object.entries(topicConfig)) {
-    const text = layersOf(row, overrides, broker)[0]?.text ?? null
+    const text = effectiveText(row, overrides, broker)
     values[property] = text === null ? row.default : parseConfigValue(row, text)
   }
   return values as unknown as TopicConfig
@@ -113,7 +162,7 @@ export interface DescribedConfig {
   readonly isDefault: boolean
   readonly configSource: number
   readonly isSensitive: boolean
-  readonly synonyms: readonly { name: string; value: string | null; source: number }[]
+  readonly synonyms: readonly Synonym[]
   readonly configType: number
   readonly documentation: string
 }
@@ -126,7 +175,7 @@ export function describeTopicConfig(
 ): DescribedConfig[] {
   return Object.values(topicConfig as Readonly<Record<string, ConfigKey>>)
     .filter((row) => keys === null || keys.length === 0 || keys.includes(row.key))
-    .map((row) => described(row, layersOf(row, overrides, broker), false))
+    .map((row) => described(row, describeTopicKey(row, overrides, broker), false))
 }
 
 /** What DescribeConfigs tells of a broker. */
@@ -138,30 +187,24 @@ export function describeBrokerConfig(
   return [...Object.values(brokerConfig as Readonly<Record<string, ConfigKey>>), ...set]
     .filter((row) => keys === null || keys.length === 0 || keys.includes(row.key))
     .map((row) => {
-      const layers = brokerLayers(row.key, broker, 1)
-      layers.push({
-        name: row.key,
-        text: formatConfigValue(row.default),
-        source: ConfigSource.DEFAULT,
-      })
-      return described(row, layers, (row.dynamic ?? 'read-only') === 'read-only')
+      const synonyms = brokerSynonyms(row.key, broker)
+      const { value: text, source } = synonyms[0] ?? { value: null, source: ConfigSource.DEFAULT }
+      const isReadOnly = (row.dynamic ?? 'read-only') === 'read-only'
+      return described(row, { text, source, synonyms }, isReadOnly)
     })
 }
 
-function described(row: ConfigKey, layers: Layered[], readOnly: boolean): DescribedConfig {
-  const effective = layers[0] as Layered
-  const sensitive = row.type === 'password'
-  const show = (text: string | null): string | null => (sensitive ? null : text)
+function described(row: ConfigKey, found: Described, readOnly: boolean): DescribedConfig {
+  const { text, source, synonyms } = found
+  const isSensitive = row.type === 'password'
   return {
     name: row.key,
-    value: show(effective.text),
+    value: isSensitive ? null : text,
     readOnly,
-    isDefault: effective.source === ConfigSource.DEFAULT,
-    configSource: effective.source,
-    isSensitive: sensitive,
-    synonyms: layers
-      .filter((layer) => layer.text !== null)
-      .map((layer) => ({ name: layer.name, value: show(layer.text), source: layer.source })),
+    isDefault: source === ConfigSource.DEFAULT,
+    configSource: source,
+    isSensitive,
+    synonyms: isSensitive ? synonyms.map((one) => ({ ...one, value: null })) : synonyms,
     configType: configTypeCodes[row.type],
     documentation: row.doc,
   }

@@ -5,6 +5,7 @@
  * Main thread only.
  */
 import {
+  ConfigSource,
   type DescribedConfig,
   describeBrokerConfig,
   wrongBrokerConfig,
@@ -76,7 +77,14 @@ export class BrokerConfigManager {
     if (scope === 'broker') return describeBrokerConfig(this.#texts, keys)
     const layers = { dynamic: EMPTY, dynamicDefault: this.#texts.dynamicDefault, fixed: EMPTY }
     const described = describeBrokerConfig(layers, keys)
-    return described.filter((config) => layers.dynamicDefault.has(config.name))
+    return described
+      .filter((config) => layers.dynamicDefault.has(config.name))
+      .map((config) => ({
+        ...config,
+        synonyms: config.synonyms.filter(
+          ({ source }) => source === ConfigSource.DYNAMIC_DEFAULT_BROKER,
+        ),
+      }))
   }
 
   /** Replaces what is set by what `change` makes of it. Throws KafkaError. */

@@ -4,15 +4,37 @@
  *
  * Main thread only. Holds nothing that cannot be read anew from the registry.
  */
+import type { Clock } from '../util/clock.ts'
 import type { BrokerEndpoint, BrokerImage, PartitionImage, TopicImage } from './topic-image.ts'
 
 const NO_BROKERS: readonly number[] = []
+
+/**
+ * How long a broker that has gone is still told of with topics: a client that has lost its
+ * connection asks again within a second, and must find the new leaders and the old broker in one
+ * answer.
+ */
+const GONE_BROKER_LISTED_MS = 2000
+
+/** A broker as an answer to Metadata lists it. */
+export interface ListedBroker extends BrokerEndpoint {
+  readonly nodeId: number
+  readonly rack: string | null
+}
+
+interface GoneBroker {
+  readonly image: BrokerImage
+  readonly untilMs: number
+}
 
 export class MetadataCache {
   readonly clusterId: string
   #controllerId = -1
   #brokers = new Map<number, BrokerImage>()
   #sortedBrokers: readonly BrokerImage[] = []
+  /** Those that were alive a short while ago, as they were last. */
+  readonly #gone = new Map<number, GoneBroker>()
+  readonly #clock: Clock
   readonly #topics = new Map<string, TopicImage>()
   readonly #topicsById = new Map<string, TopicImage>()
   /** null after a change of the set of topics. */
@@ -20,11 +42,15 @@ export class MetadataCache {
   #partitionCount = 0
   #generation = 0
 
-  constructor(options: { readonly clusterId: string }) {
+  constructor(options: { readonly clusterId: string; readonly clock: Clock }) {
     this.clusterId = options.clusterId
+    this.#clock = options.clock
   }
 
-  /** Grows with every change, so that answers made from the cache can be kept until then. */
+  /**
+   * Grows with every change, so that answers made from the cache can be kept until then. Only what
+   * `listedBrokers` says changes with time, too.
+   */
   get generation(): number {
     return this.#generation
   }
@@ -53,6 +79,22 @@ export class MetadataCache {
 
   isAlive(brokerId: number): boolean {
     return this.#brokers.has(brokerId)
+  }
+
+  /**
+   * By id, where clients of a listener reach the live brokers. With `isWithGone`, and while others
+   * live, also those that went a short while ago, unless their place is another's now.
+   */
+  listedBrokers(listenerName: string, isWithGone: boolean): ListedBroker[] {
+    const live = listed(this.#sortedBrokers, listenerName)
+    if (!isWithGone || this.#gone.size === 0 || live.length === 0) return live
+    const nowMs = this.#clock.monotonicMs()
+    const recent = [...this.#gone.values()].filter(({ untilMs }) => untilMs > nowMs)
+    const gone = listed(
+      recent.map(({ image }) => image),
+      listenerName,
+    ).filter(({ host, port }) => !live.some((one) => one.host === host && one.port === port))
+    return [...live, ...gone].sort((a, b) => a.nodeId - b.nodeId)
   }
 
   /** Where clients of a listener reach a live broker. */
@@ -89,8 +131,10 @@ export class MetadataCache {
 
   /** Replaces the list of live brokers. */
   setBrokers(brokers: Iterable<BrokerImage>): void {
+    const before = this.#sortedBrokers
     this.#brokers = new Map([...brokers].map((broker) => [broker.brokerId, broker]))
     this.#sortedBrokers = [...this.#brokers.values()].sort((a, b) => a.brokerId - b.brokerId)
+    this.#rememberGone(before)
     for (const topic of [...this.#topics.values()]) this.#store(this.#withOfflineReplicas(topic))
     this.#generation += 1
   }
@@ -125,6 +169,17 @@ export class MetadataCache {
     return old
   }
 
+  #rememberGone(before: readonly BrokerImage[]): void {
+    const nowMs = this.#clock.monotonicMs()
+    for (const [brokerId, { untilMs }] of this.#gone) {
+      if (untilMs <= nowMs || this.#brokers.has(brokerId)) this.#gone.delete(brokerId)
+    }
+    for (const image of before) {
+      if (this.#brokers.has(image.brokerId)) continue
+      this.#gone.set(image.brokerId, { image, untilMs: nowMs + GONE_BROKER_LISTED_MS })
+    }
+  }
+
   #store(image: TopicImage): void {
     this.#topics.set(image.name, image)
     this.#topicsById.set(image.topicId, image)
@@ -145,6 +200,15 @@ export class MetadataCache {
     if (replicas.every((id) => this.#brokers.has(id))) return NO_BROKERS
     return replicas.filter((id) => !this.#brokers.has(id))
   }
+}
+
+function listed(brokers: readonly BrokerImage[], listenerName: string): ListedBroker[] {
+  const found: ListedBroker[] = []
+  for (const { brokerId, rack, endpoints } of brokers) {
+    const endpoint = endpoints.get(listenerName)
+    if (endpoint) found.push({ nodeId: brokerId, ...endpoint, rack })
+  }
+  return found
 }
 
 function sameNumbers(a: readonly number[], b: readonly number[]): boolean {

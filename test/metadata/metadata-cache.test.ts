@@ -8,6 +8,7 @@ import {
   isInternalTopic,
   type TopicImage,
 } from '../../src/metadata/topic-image.ts'
+import { ManualClock } from '../../src/util/clock.ts'
 
 function brokerImage(brokerId: number): BrokerImage {
   const endpoint = { host: `b${brokerId}`, port: 9092 }
@@ -35,7 +36,7 @@ function topicImage(name: string, topicId: string, replicas: number[][]): TopicI
 }
 
 test('topics are found by name and id, and listed in order', () => {
-  const cache = new MetadataCache({ clusterId: 'c' })
+  const cache = new MetadataCache({ clusterId: 'c', clock: new ManualClock() })
   cache.setBrokers([brokerImage(2), brokerImage(1)])
   cache.putTopic(topicImage('b', 'id-b', [[1], [2]]))
   cache.putTopic(topicImage('a', 'id-a', [[1]]))
@@ -61,7 +62,7 @@ test('topics are found by name and id, and listed in order', () => {
 })
 
 test('offline replicas follow the live brokers', () => {
-  const cache = new MetadataCache({ clusterId: 'c' })
+  const cache = new MetadataCache({ clusterId: 'c', clock: new ManualClock() })
   cache.setBrokers([brokerImage(1), brokerImage(2), brokerImage(3)])
   cache.putTopic(topicImage('t', 'id', [[1, 2, 3]]))
   const before = cache.topic('t')
@@ -74,8 +75,54 @@ test('offline replicas follow the live brokers', () => {
   assert.deepEqual(cache.partition('t', 0)?.offlineReplicas, [])
 })
 
+test('a broker that goes is listed for two seconds more, where it was last', () => {
+  const clock = new ManualClock()
+  const cache = new MetadataCache({ clusterId: 'c', clock })
+  const listedIds = (isWithGone: boolean, listener = 'PLAINTEXT') =>
+    cache.listedBrokers(listener, isWithGone).map(({ nodeId }) => nodeId)
+  cache.setBrokers([brokerImage(1), brokerImage(2), brokerImage(3)])
+  cache.setBrokers([brokerImage(2), brokerImage(3)])
+  clock.advance(1000)
+  cache.setBrokers([brokerImage(3)])
+  cache.setBrokers([brokerImage(3)])
+  assert.deepEqual(listedIds(true), [1, 2, 3])
+  assert.deepEqual(cache.listedBrokers('PLAINTEXT', true)[0], {
+    ...{ nodeId: 1, host: 'b1', port: 9092, rack: null },
+  })
+  assert.deepEqual(listedIds(false), [3])
+  assert.deepEqual(listedIds(true, 'INSIDE'), [])
+  assert.equal(cache.isAlive(1), false)
+  assert.equal(cache.endpoint(1, 'PLAINTEXT'), undefined)
+  clock.advance(999)
+  assert.deepEqual(listedIds(true), [1, 2, 3])
+  clock.advance(1)
+  assert.deepEqual(listedIds(true), [2, 3])
+  clock.advance(1000)
+  assert.deepEqual(listedIds(true), [3])
+})
+
+test('a gone broker is not listed when it is back, or its place is taken, or it was the last', () => {
+  const cache = new MetadataCache({ clusterId: 'c', clock: new ManualClock() })
+  const listed = () =>
+    cache.listedBrokers('PLAINTEXT', true).map(({ nodeId, host }) => `${nodeId}@${host}`)
+  const moved = (brokerId: number, host: string): BrokerImage => ({
+    ...brokerImage(brokerId),
+    endpoints: new Map([['PLAINTEXT', { host, port: 9092 }]]),
+  })
+  cache.setBrokers([brokerImage(1), brokerImage(2)])
+  cache.setBrokers([brokerImage(2)])
+  cache.setBrokers([moved(1, 'elsewhere'), brokerImage(2)])
+  assert.deepEqual(listed(), ['1@elsewhere', '2@b2'])
+  cache.setBrokers([brokerImage(2)])
+  assert.deepEqual(listed(), ['1@elsewhere', '2@b2'])
+  cache.setBrokers([brokerImage(2), moved(4, 'elsewhere')])
+  assert.deepEqual(listed(), ['2@b2', '4@elsewhere'])
+  cache.setBrokers([])
+  assert.deepEqual(listed(), [])
+})
+
 test('a partition is replaced, a partition that is not known is ignored', () => {
-  const cache = new MetadataCache({ clusterId: 'c' })
+  const cache = new MetadataCache({ clusterId: 'c', clock: new ManualClock() })
   cache.setBrokers([brokerImage(1)])
   const image = cache.putTopic(topicImage('t', 'id', [[1], [1]]))
   const partition = { ...(image.partitions[1] as (typeof image.partitions)[0]), leaderEpoch: 7 }
@@ -96,7 +143,7 @@ test('counts and indexes agree with a plain model', () => {
   })
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
-      const cache = new MetadataCache({ clusterId: 'c' })
+      const cache = new MetadataCache({ clusterId: 'c', clock: new ManualClock() })
       const model = new Map<string, TopicImage>()
       for (const { name, id, partitions } of steps) {
         if (partitions === 0) {

@@ -1,7 +1,7 @@
 /** The native transport over real sockets, with a handler that echoes frames. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { addon, type TransportOptions } from '../../src/native/addon.ts'
 import type { Frame, RequestHandler } from '../../src/network/request-handler.ts'
@@ -317,4 +317,22 @@ test('stop answers what is in flight, takes no more, and closes', async (t) => {
   await stopped
   const refused = connect(port, '127.0.0.1')
   await once(refused, 'error')
+})
+
+test('a connection to another broker that fails says why', async (t) => {
+  const { transport } = await start(t)
+  const server = createServer().listen(0, '127.0.0.1')
+  t.after(() => server.close())
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const accepted = once(server, 'connection')
+  const connection = await transport.connect('127.0.0.1', port)
+  const [peer] = (await accepted) as [Socket]
+  const lost = assert.rejects(connection.exchange(Buffer.alloc(4), 4), /ECONNRESET/)
+  await once(peer, 'data')
+  peer.resetAndDestroy()
+  await lost
+  server.close()
+  await once(server, 'close')
+  await assert.rejects(transport.connect('127.0.0.1', port), /ECONNREFUSED/)
 })

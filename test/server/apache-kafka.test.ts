@@ -135,7 +135,6 @@ const MEANT: readonly [step: RegExp, line: RegExp][] = [
   [/AlterConfigs/, /\[c2\]/], // An unknown operation: it fails unexpectedly.
   [/^AlterConfigs .*brokers/, /errorCode/], // INVALID_CONFIG, as for topics.
   [/DescribeConfigs 0/, /isDefault/], // It never says so.
-  [/DescribeConfigs/, /synonyms/], // It leaves out defaults in hours of keys in milliseconds.
 ]
 
 function isMeant(title: string, line: string): boolean {
@@ -268,17 +267,22 @@ step('of topics', DescribeConfigs, (v) => ({
   ...(v < 1 ? {} : { includeSynonyms: true }),
   ...(v < 3 ? {} : { includeDocumentation: false }),
 }))
-step('of brokers and others', DescribeConfigs, () => ({
+/** What can be set in several units; most of it is, when the brokers are started. */
+const ALIASED = ['log.retention', 'log.roll', 'log.roll.jitter']
+  .flatMap((key) => [`${key}.ms`, `${key}.hours`])
+  .concat('log.retention.minutes', 'log.flush.interval.ms', 'log.flush.scheduler.interval.ms')
+step('of brokers and others', DescribeConfigs, (v) => ({
   resources: [
     {
       resourceType: 4,
       resourceName: '0',
-      configurationKeys: ['num.partitions', 'log.segment.bytes'],
+      configurationKeys: ['num.partitions', 'log.segment.bytes', ...ALIASED],
     },
     { resourceType: 4, resourceName: '', configurationKeys: null },
     { resourceType: 4, resourceName: '5', configurationKeys: null },
     { resourceType: 4, resourceName: 'x', configurationKeys: null },
   ],
+  ...(v < 1 ? {} : { includeSynonyms: true }),
 }))
 const set = (name: string, value: string | null) => ({ name, value })
 step('topics', AlterConfigs, () => ({
@@ -409,7 +413,16 @@ test('administration is answered as Apache Kafka answers it', async (t) => {
   await zookeeper.start()
   await using kafka = new ApacheKafka({ zookeeper: zookeeper.address })
   await using ours = new ShardlogServer()
-  const overrides = { 'num.partitions': '3', 'auto.create.topics.enable': 'true' }
+  const overrides = {
+    'num.partitions': '3',
+    'auto.create.topics.enable': 'true',
+    'log.retention.minutes': '90',
+    'log.retention.hours': '-1',
+    'log.roll.hours': '5',
+    'log.roll.jitter.ms': '70',
+    'log.roll.jitter.hours': '1',
+    'log.flush.scheduler.interval.ms': '777',
+  }
   await Promise.all([kafka.start(overrides), ours.start(overrides)])
   const theirAsker = new Asker(kafka.address)
   const ourAsker = new Asker(ours.address)

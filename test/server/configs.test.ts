@@ -70,8 +70,9 @@ test('DescribeConfigs of a topic in every version', async () => {
     assert.equal(result?.configs.length, 36)
     const retention = result?.configs.find((config) => config.name === 'retention.ms')
     assert.equal(retention?.value, '7200000')
-    assert.equal(retention?.configSource, version < 1 ? -1 : 4)
-    assert.equal(retention?.isDefault, false)
+    // It was set in hours, and Kafka looks for it in milliseconds alone.
+    assert.equal(retention?.configSource, version < 1 ? -1 : 5)
+    assert.equal(retention?.isDefault, version === 0)
     assert.deepEqual(retention?.synonyms, [])
     assert.equal(retention?.configType, version < 3 ? 0 : 5)
     assert.equal(retention?.documentation ?? '', '')
@@ -88,10 +89,21 @@ test('DescribeConfigs tells synonyms and documentation when asked', async () => 
   assert.equal(retention?.value, '5')
   assert.equal(retention?.configSource, 1)
   assert.ok((retention?.documentation ?? '').length > 10)
-  assert.deepEqual(retention?.synonyms.map((s) => [s.name, s.value, s.source]).slice(0, 2), [
-    ['retention.ms', '5', 1],
-    ['log.retention.hours', '7200000', 4],
-  ])
+  assert.deepEqual(
+    retention?.synonyms.map((s) => [s.name, s.value, s.source]),
+    [['retention.ms', '5', 1]],
+  )
+  await change(BROKER, '', [set('log.retention.ms', '99000')])
+  const [inherited] = (await describe(TOPIC, 't', ['retention.ms'])).configs
+  assert.deepEqual(
+    inherited?.synonyms.map((s) => [s.name, s.value, s.source]),
+    [
+      ['retention.ms', '5', 1],
+      ['log.retention.ms', '99000', 3],
+      ['log.retention.hours', '2', 4],
+      ['log.retention.hours', '168', 5],
+    ],
+  )
 })
 
 test('DescribeConfigs of this broker and of all brokers', async () => {

@@ -87,7 +87,10 @@ export interface DataPathOptions {
 type ReplicaPartition = FetchRequestInput['topics'][number]['partitions'][number]
 
 export class DataPath {
-  readonly metadata = new MetadataCache({ clusterId: 'AbCdEfGhIjKlMnOpQrStUv' })
+  readonly metadata = new MetadataCache({
+    clusterId: 'AbCdEfGhIjKlMnOpQrStUv',
+    clock: systemClock,
+  })
   /** Broker epochs that are registered. */
   readonly epochs = new Map([OWN_ID, 2, 3].map((id) => [id, EPOCH_BASE + id]))
   /** Whether connections come from an address of the broker that they name. */

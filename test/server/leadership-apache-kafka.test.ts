@@ -19,6 +19,35 @@ import { versionsOf } from './test-services.ts'
 const TOPICS = ['led', 'followed', 'elsewhere', 'unknown', 'out of range'] as const
 const records = buildBatch([{ timestamp: 1, key: null, value: Buffer.from('a') }], 0)
 
+function changed(change: (bytes: Buffer) => void): Buffer {
+  const bytes = Buffer.from(records)
+  change(bytes)
+  return bytes
+}
+
+/** What producers may not send as the records of a partition, and batches that are only odd. */
+const MALFORMED: Readonly<Record<string, Buffer>> = {
+  empty: Buffer.alloc(0),
+  'a few bytes': Buffer.from('abc'),
+  'no magic': records.subarray(0, 16),
+  'only a header': records.subarray(0, 17),
+  'cut short': records.subarray(0, records.length - 1),
+  'a length of 5': changed((bytes) => bytes.writeInt32BE(5, 8)),
+  'a length below 0': changed((bytes) => bytes.writeInt32BE(-5, 8)),
+  'format 1': changed((bytes) => bytes.writeInt8(1, 16)),
+  'format 3': changed((bytes) => bytes.writeInt8(3, 16)),
+  'format -1': changed((bytes) => bytes.writeInt8(-1, 16)),
+  'two batches': Buffer.concat([records, records]),
+  'a batch and a bit': Buffer.concat([records, records.subarray(0, 20)]),
+  'a batch and a wrong length': Buffer.concat([
+    records,
+    changed((bytes) => bytes.writeInt32BE(5, 8)),
+  ]),
+  'a wrong checksum': changed((bytes) => bytes.writeInt32BE(1, 17)),
+  'a length of 20': changed((bytes) => bytes.writeInt32BE(20, 8)),
+  zstd: changed((bytes) => bytes.writeInt16BE(4, 21)),
+}
+
 interface Place {
   readonly client: WireClient
   readonly idOf: (topic: string) => string
@@ -55,6 +84,25 @@ async function produced(place: Place): Promise<string[]> {
       const one = answer.responses[0]?.partitionResponses[0]
       assert.ok(one)
       lines.push(`Produce ${version} ${topic}: ${one.errorCode} ${hint(place, one, answer)}`)
+    }
+  }
+  return lines
+}
+
+async function refused(place: Place): Promise<string[]> {
+  const lines: string[] = []
+  for (const version of versionsOf(Produce).filter((one) => one >= 3)) {
+    for (const topic of ['followed', 'elsewhere'] as const) {
+      for (const [what, bytes] of Object.entries(MALFORMED)) {
+        const answer = await place.client.send(Produce, version, {
+          ...{ acks: 1, timeoutMs: 1000 },
+          topicData: [{ name: topic, partitionData: [{ index: 0, records: bytes }] }],
+        })
+        const one = answer.responses[0]?.partitionResponses[0]
+        assert.ok(one)
+        const said = `${one.errorCode} ${hint(place, one, answer)}`
+        lines.push(`Produce ${version} ${topic}, ${what}: ${said}`)
+      }
     }
   }
   return lines
@@ -158,6 +206,7 @@ async function deleted(place: Place): Promise<string[]> {
 async function all(place: Place): Promise<string[]> {
   return [
     ...(await produced(place)),
+    ...(await refused(place)),
     ...(await fetched(place)),
     ...(await listed(place)),
     ...(await ended(place)),

@@ -29,10 +29,16 @@ async function start(t: TestContext) {
   return { path, followed, client: await path.connect() }
 }
 
-async function produce(client: WireClient, version: number, topic: string, index = 0) {
+async function produce(
+  client: WireClient,
+  version: number,
+  topic: string,
+  index = 0,
+  sent: Buffer | null = records,
+) {
   const answer = await client.send(Produce, version, {
     ...{ acks: 1, timeoutMs: 1000 },
-    topicData: [{ name: topic, partitionData: [{ index, records }] }],
+    topicData: [{ name: topic, partitionData: [{ index, records: sent }] }],
   })
   const one = answer.responses[0]?.partitionResponses[0]
   assert.ok(one)
@@ -116,6 +122,29 @@ test('only the leader takes records, and others say who it is (KIP-951)', async 
       elsewhere.nodeEndpoints,
       told ? [{ nodeId: 2, host: 'broker-2', port: 9002, rack: 'rack-2' }] : [],
     )
+  }
+})
+
+test('records of the wrong shape are refused as that, whoever leads', async (t) => {
+  const { client } = await start(t)
+  const empty = Buffer.alloc(0)
+  const twice = Buffer.concat([records, records])
+  const cut = records.subarray(0, -1)
+  const short = Buffer.from(records)
+  short.writeInt32BE(5, 8)
+  const zstd = Buffer.from(records)
+  zstd.writeInt16BE(4, 21)
+  for (const version of versionsOf(Produce)) {
+    for (const topic of ['followed', 'elsewhere']) {
+      const code = async (sent: Buffer | null) =>
+        (await produce(client, version, topic, 0, sent)).errorCode
+      const isChecked = version >= 3
+      for (const sent of [empty, twice, cut]) assert.equal(await code(sent), isChecked ? 87 : 6)
+      assert.equal(await code(short), isChecked ? 2 : 6)
+      assert.equal(await code(zstd), isChecked && version < 7 ? 76 : 6)
+      assert.equal(await code(null), 6)
+    }
+    assert.equal((await produce(client, version, 'unknown', 0, twice)).errorCode, 3)
   }
 })
 

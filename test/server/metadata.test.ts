@@ -172,7 +172,11 @@ test('Metadata of partitions whose brokers are dead or have another listener', a
   const handler = createMetadataHandler(services)
   for (const version of versionsOf(Metadata)) {
     const response = await call(Metadata, handler, version, { topics: [named('t')] })
-    assert.equal(response.brokers.length, 1)
+    // The one that has just died is listed with topics, but nothing is said to be there.
+    assert.deepEqual(
+      response.brokers.map(({ nodeId }) => nodeId),
+      [1, 2, 3].filter((id) => id !== hidden),
+    )
     const partitions = response.topics[0]?.partitions ?? []
     assert.deepEqual(
       partitions.map((p) => [p.errorCode, p.leaderId]),
@@ -186,6 +190,16 @@ test('Metadata of partitions whose brokers are dead or have another listener', a
       assert.equal(partition.replicaNodes.length, version === 0 ? 1 : 3)
       assert.deepEqual(partition.offlineReplicas, version < 5 ? [] : [dead])
     }
+  }
+  const live = [1, 2, 3].filter((id) => id !== dead && id !== hidden)
+  const withoutTopics = await call(Metadata, handler, 9, { topics: [] })
+  services.clock.advance(2000)
+  const later = await call(Metadata, handler, 9, { topics: [named('t')] })
+  for (const { brokers } of [withoutTopics, later]) {
+    assert.deepEqual(
+      brokers.map(({ nodeId }) => nodeId),
+      live,
+    )
   }
 })
 

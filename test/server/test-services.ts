@@ -174,9 +174,10 @@ export async function createServices(
   const config = { ...loaded.config, brokerRack: own.rack }
   const files = options.files ? { files: options.files } : {}
   const registry = await openEmbeddedRegistry({ directory, logger: silentLogger, ...files })
-  const metadata = new MetadataCache({ clusterId: await registry.ensureClusterId(CLUSTER_ID) })
-  const texts = new LiveBrokerTexts(loaded.explicit)
   const clock = new ManualClock()
+  const clusterId = await registry.ensureClusterId(CLUSTER_ID)
+  const metadata = new MetadataCache({ clusterId, clock })
+  const texts = new LiveBrokerTexts(loaded.explicit)
   const timers = new TimerQueue(clock)
   const random = new SeededRandom(7)
   const logger = silentLogger

@@ -217,7 +217,7 @@ export class SimulatedBroker {
       connectClient: simulatedConnect(ensemble, process),
     })
     const clusterId = await registry.ensureClusterId(random.bytes(16).toString('base64url'))
-    const metadata = new MetadataCache({ clusterId })
+    const metadata = new MetadataCache({ clusterId, clock })
     const texts = new LiveBrokerTexts(loaded.explicit)
     const brokerConfigs = new BrokerConfigManager({ brokerId, registry, texts, logger })
     const topicConfigs = new TopicConfigManager({ registry, texts, logger })

@@ -22,11 +22,9 @@ export function createDescribeClusterHandler(services: Services): Handler<typeof
         brokers: [],
       }
     }
-    const brokers = []
-    for (const { brokerId, rack, endpoints } of metadata.brokers) {
-      const endpoint = endpoints.get(context.listenerName)
-      if (endpoint) brokers.push({ brokerId, ...endpoint, rack })
-    }
+    const brokers = metadata
+      .listedBrokers(context.listenerName, false)
+      .map(({ nodeId, ...broker }) => ({ brokerId: nodeId, ...broker }))
     return {
       throttleTimeMs: 0,
       errorCode: ErrorCode.NONE,

@@ -42,7 +42,8 @@ export function createMetadataHandler(services: Services): Handler<typeof Metada
       for (const one of asked) topics.push(answerTopic(one, errors, view))
     }
     return {
-      brokers: listBrokers(metadata, context.listenerName),
+      // Clients that ask for no topic want to know whom they can ask something.
+      brokers: metadata.listedBrokers(context.listenerName, topics.length > 0),
       clusterId: metadata.clusterId,
       controllerId: metadata.controllerId,
       topics,
@@ -195,17 +196,4 @@ function describePartition(partition: PartitionImage, view: View): ResponseParti
     isrNodes,
     offlineReplicas: partition.offlineReplicas,
   }
-}
-
-/** Live brokers that clients of a listener can reach. */
-function listBrokers(
-  metadata: MetadataCache,
-  listenerName: string,
-): { nodeId: number; host: string; port: number; rack: string | null }[] {
-  const brokers = []
-  for (const { brokerId, rack, endpoints } of metadata.brokers) {
-    const endpoint = endpoints.get(listenerName)
-    if (endpoint) brokers.push({ nodeId: brokerId, ...endpoint, rack })
-  }
-  return brokers
 }

@@ -13,11 +13,13 @@ import { ErrorCode, errorMessage } from '../../protocol/error-codes.ts'
 import { readRequestHeader, readResponseHeader } from '../../protocol/headers.ts'
 import { MessageReader } from '../../protocol/message-reader.ts'
 import { Produce, type ProduceRequest } from '../../protocol/messages/produce.ts'
+import type { RecordsPlace } from '../../protocol/schema.ts'
 import type { Partition } from '../../replica/partition.ts'
 import type { ReplicaManager } from '../../replica/replica-manager.ts'
 import type { Clock } from '../../util/clock.ts'
 import { errorOfMissing } from '../hosted-partition.ts'
 import type { Leader, LeaderHints } from '../leader-hints.ts'
+import { shapeError } from '../record-shape.ts'
 import type { Responder } from '../responder.ts'
 
 /** Numbers per slice; see `Produce` in native/addon.cc. */
@@ -25,6 +27,8 @@ const SLICE = 11
 /** Numbers per result; see `RequestResults` there. */
 const RESULT = 6
 const FIRST_FLEXIBLE = 9
+/** From here on records are one batch of format 2. */
+const FIRST_CHECKED_SHAPE = 3
 /** Below it a storage error is unknown to clients. */
 const FIRST_STORAGE_ERROR = 4
 /** Answers say who leads instead (KIP-951). */
@@ -82,6 +86,8 @@ export class ProduceHandler {
   #slices = new Float64Array(64 * SLICE)
   #results = new Float64Array(64 * RESULT)
   #answer = Buffer.allocUnsafeSlow(4096)
+  /** The bytes of the request in work, once a partition of it is refused. */
+  #refusedFrame: Buffer | null = null
 
   constructor(services: ProduceServices) {
     this.#services = services
@@ -105,11 +111,11 @@ export class ProduceHandler {
       const answers: PartitionAnswer[] = []
       for (const { index, records } of partitionData) {
         const partition = replicas.partition(name, index)
-        const wrong =
-          refusal ??
-          (records === null || records.bytes === 0
-            ? failed(index, ErrorCode.INVALID_RECORD, 'A partition without records.')
-            : this.#refuse(name, index, partition, version))
+        let wrong = refusal ?? this.#refuse(name, index, partition, version)
+        if (wrong !== null && refusal === null) wrong = this.#malformed(wrong, frame, records)
+        else if (wrong === null && (records === null || records.bytes === 0)) {
+          wrong = failed(index, ErrorCode.INVALID_RECORD, 'A partition without records.')
+        }
         if (wrong === null && records !== null && partition !== undefined) {
           this.#setSlice(slices, partition, records.position, records.bytes, now, ordinal)
           this.#slices[slices * SLICE + 10] = deadlineMs
@@ -124,6 +130,7 @@ export class ProduceHandler {
       }
       responses.push({ name, partitionResponses: answers })
     }
+    this.#refusedFrame = null
     const nodeEndpoints =
       refused > 0 ? this.#endpointsFor(responses, version, frame.connection) : undefined
     responder.encode(Produce, version, frame.correlationId, { responses, nodeEndpoints })
@@ -199,6 +206,27 @@ export class ProduceHandler {
     }
     if (partition.isLeader) return null
     return this.#misdirected(topic, index, partition, ErrorCode.NOT_LEADER_OR_FOLLOWER)
+  }
+
+  /** Records of the wrong shape are refused as that, whoever leads the partition. */
+  #malformed(
+    refused: PartitionAnswer,
+    frame: Frame,
+    records: RecordsPlace | null,
+  ): PartitionAnswer {
+    const version = frame.apiVersion
+    const isKnown = refused.errorCode !== ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    if (version < FIRST_CHECKED_SHAPE || records === null || !isKnown) return refused
+    const { transport } = this.#services.responder
+    if (this.#refusedFrame === null) {
+      const bytes = Buffer.allocUnsafeSlow(frame.bytes)
+      const n = addon.readFrame(transport, frame.connection.id, frame.sequence, bytes)
+      if (n < 0) return refused
+      this.#refusedFrame = bytes
+    }
+    const { position, bytes } = records
+    const errorCode = shapeError(this.#refusedFrame.subarray(position, position + bytes), version)
+    return errorCode === ErrorCode.NONE ? refused : failed(0, errorCode)
   }
 
   #misdirected(

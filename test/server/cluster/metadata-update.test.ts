@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { MetadataCache } from '../../../src/metadata/metadata-cache.ts'
 import type { UpdateMetadataRequest } from '../../../src/protocol/messages/update-metadata.ts'
 import { applyUpdateMetadata } from '../../../src/server/cluster/metadata-update.ts'
+import { ManualClock } from '../../../src/util/clock.ts'
 
 type State = UpdateMetadataRequest['topicStates'][number]['partitionStates'][number]
 
@@ -62,7 +63,7 @@ function update(metadata: MetadataCache, request: UpdateMetadataRequest): string
 }
 
 test('brokers, the controller and topics are what the controller says', () => {
-  const metadata = new MetadataCache({ clusterId: 'c' })
+  const metadata = new MetadataCache({ clusterId: 'c', clock: new ManualClock() })
   const states = [stateOf(0), stateOf(1, { leader: 2, isr: [2] })]
   assert.deepEqual(update(metadata, requestOf([{ name: 't', id: ID, states }])), [])
   assert.equal(metadata.controllerId, 2)
@@ -85,7 +86,7 @@ test('brokers, the controller and topics are what the controller says', () => {
 })
 
 test('single partitions change, the others stay', () => {
-  const metadata = new MetadataCache({ clusterId: 'c' })
+  const metadata = new MetadataCache({ clusterId: 'c', clock: new ManualClock() })
   const states = [stateOf(0), stateOf(1), stateOf(2)]
   update(metadata, requestOf([{ name: 't', id: ID, states }]))
   const changed = [stateOf(1, { leader: 2, leaderEpoch: 6 })]
@@ -96,14 +97,14 @@ test('single partitions change, the others stay', () => {
 })
 
 test('partitions that come out of order leave none undefined', () => {
-  const metadata = new MetadataCache({ clusterId: 'c' })
+  const metadata = new MetadataCache({ clusterId: 'c', clock: new ManualClock() })
   update(metadata, requestOf([{ name: 't', id: ID, states: [stateOf(2)] }]))
   const leaders = metadata.topic('t')?.partitions.map(({ leader }) => leader)
   assert.deepEqual(leaders, [-1, -1, 1])
 })
 
 test('a deleted topic goes, and one of the same name that came after it stays', () => {
-  const metadata = new MetadataCache({ clusterId: 'c' })
+  const metadata = new MetadataCache({ clusterId: 'c', clock: new ManualClock() })
   const deleted = [stateOf(0, { leader: -2 })]
   update(metadata, requestOf([{ name: 't', id: ID, states: [stateOf(0)] }]))
   assert.deepEqual(update(metadata, requestOf([{ name: 't', id: ID, states: deleted }])), ['t'])
@@ -117,7 +118,7 @@ test('a deleted topic goes, and one of the same name that came after it stays', 
 })
 
 test('a topic of the same name with another id has nothing of the old one', () => {
-  const metadata = new MetadataCache({ clusterId: 'c' })
+  const metadata = new MetadataCache({ clusterId: 'c', clock: new ManualClock() })
   update(metadata, requestOf([{ name: 't', id: ID, states: [stateOf(0), stateOf(1)] }]))
   update(metadata, requestOf([{ name: 't', id: OTHER_ID, states: [stateOf(0)] }]))
   assert.equal(metadata.topic('t')?.partitions.length, 1)
