@@ -74,6 +74,7 @@ export interface FollowerQuota {
 
 /** A partition as it is followed. */
 interface Followed {
+  readonly key: string
   readonly log: FollowerLog
   readonly leaderEpoch: number
   /** As the session has it; −1: the session does not have the partition. */
@@ -131,7 +132,9 @@ export class ReplicaFetcher {
   /** Follows a partition in that epoch, instead of in the one before. */
   add(log: FollowerLog, leaderEpoch: number): void {
     this.#drop(log)
+    const key = keyOf(log.topicId, log.partition)
     const followed: Followed = {
+      key,
       log,
       leaderEpoch,
       sentOffset: -1,
@@ -141,7 +144,7 @@ export class ReplicaFetcher {
       retries: 0,
       timer: null,
     }
-    this.#followed.set(keyOf(log.topicId, log.partition), followed)
+    this.#followed.set(key, followed)
     this.#changed.add(followed)
     this.#pump()
   }
@@ -189,7 +192,7 @@ export class ReplicaFetcher {
     if (followed.sentOffset < 0) return
     followed.sentOffset = -1
     const { topicId, partition } = followed.log
-    this.#forgotten.set(keyOf(topicId, partition), { topicId, partition })
+    this.#forgotten.set(followed.key, { topicId, partition })
   }
 
   /** Sends the next fetch, if it is time for it. */
@@ -308,7 +311,7 @@ export class ReplicaFetcher {
       if (fetchOffset < 0) continue
       followed.sentOffset = fetchOffset
       followed.sentIn = number
-      this.#forgotten.delete(keyOf(log.topicId, log.partition))
+      this.#forgotten.delete(followed.key)
       const list = topics.get(log.topicId)
       const entry = {
         partition: log.partition,
@@ -426,8 +429,7 @@ export class ReplicaFetcher {
   }
 
   #isCurrent(followed: Followed): boolean {
-    const { topicId, partition } = followed.log
-    return this.#followed.get(keyOf(topicId, partition)) === followed
+    return this.#followed.get(followed.key) === followed
   }
 
   #appended(followed: Followed, errorCode: number): void {
