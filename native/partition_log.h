@@ -80,7 +80,7 @@ struct StageResult {
   bool duplicate = false;  // Of a batch in the log, or staged: nothing will be written.
   size_t batches = 1;      // How many `commit` counts for it.
   int32_t record_index = -1;
-  int64_t base_offset = -1;
+  int64_t base_offset = -1;  // Also of a duplicate when it is not remembered where the original is.
   int64_t last_offset = -1;
   int64_t append_time_ms = -1;
   int64_t log_start = -1;

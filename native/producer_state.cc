@@ -14,9 +14,17 @@ constexpr int16_t kSnapshotVersion = 1;
 constexpr size_t kSnapshotHeaderBytes = 2 + 4 + 4;
 constexpr size_t kSnapshotEntryBytes = 8 + 2 + 4 + 8 + 4 + 8 + 4 + 8;
 
+/// Half of all sequences: what is further behind cannot be told from what is ahead.
+constexpr int32_t kUnbrokenMax = 1 << 30;
+
 /// Sequences wrap from INT32_MAX to 0.
 int32_t advance(int32_t sequence, int32_t by) {
   return static_cast<int32_t>((int64_t{sequence} + by) & INT32_MAX);
+}
+
+/// How far `sequence` is behind `last`.
+int32_t behind(int32_t sequence, int32_t last) {
+  return static_cast<int32_t>((int64_t{last} - sequence) & INT32_MAX);
 }
 
 }  // namespace
@@ -26,6 +34,10 @@ int32_t ProducerBatch::first_sequence() const {
 }
 
 void ProducerEntry::add(const ProducerBatch& batch) {
+  const bool follows =
+      count > 0 && batch.first_sequence() == advance(batches[count - 1].last_sequence, 1);
+  const int64_t before = follows ? unbroken : 0;
+  unbroken = static_cast<int32_t>(std::min<int64_t>(before + batch.offset_delta + 1, kUnbrokenMax));
   if (count == kBatches) {
     std::rotate(batches.begin(), batches.begin() + 1, batches.end());
     batches[kBatches - 1] = batch;
@@ -33,6 +45,14 @@ void ProducerEntry::add(const ProducerBatch& batch) {
     batches[count++] = batch;
   }
   last_timestamp = batch.timestamp;
+}
+
+bool ProducerEntry::knows_before(int32_t first_sequence, int32_t offset_delta) const {
+  if (count == 0) return false;
+  const int32_t last = batches[count - 1].last_sequence;
+  const int32_t first_behind = behind(first_sequence, last);
+  return first_behind < unbroken &&
+         first_behind - offset_delta > behind(batches[0].first_sequence(), last);
 }
 
 ProducerState::Check ProducerState::check(const BatchHeader& header) const {
@@ -53,6 +73,11 @@ ProducerState::Check ProducerState::check(const BatchHeader& header) const {
       return {
           .duplicate = true, .base_offset = batch.base_offset(), .last_offset = batch.last_offset};
     }
+  }
+  // A producer that sends to a new leader before the old one has answered may repeat what is many
+  // batches ago. Refused as out of order it would number those anew, and they would be there twice.
+  if (entry.knows_before(header.base_sequence, header.last_offset_delta)) {
+    return {.duplicate = true, .last_offset = entry.batches[0].base_offset() - 1};
   }
   if (header.base_sequence != advance(entry.batches[entry.count - 1].last_sequence, 1)) {
     return {.error = kOutOfOrderSequence};

@@ -31,8 +31,13 @@ struct ProducerEntry {
   int64_t transaction_first_offset = -1;
   int64_t last_timestamp = -1;
   std::array<ProducerBatch, kBatches> batches;  // Oldest first.
+  /// How many sequences up to the last one were surely appended: all batches since the first that
+  /// this log has seen of the epoch, as long as none was missing in between.
+  int32_t unbroken = 0;
 
   void add(const ProducerBatch& batch);
+  /// Whether the batch is older than those that are remembered, and was appended as surely.
+  bool knows_before(int32_t first_sequence, int32_t offset_delta) const;
 };
 
 /// The producers of one log. Owned by its shard.
@@ -44,8 +49,8 @@ class ProducerState {
   struct Check {
     int16_t error = 0;  // A Kafka error code.
     bool duplicate = false;
-    int64_t base_offset = -1;  // Of the original, for a duplicate.
-    int64_t last_offset = -1;
+    int64_t base_offset = -1;  // Of the original; -1 if it is not remembered where that is.
+    int64_t last_offset = -1;  // Of the original, or one behind it.
   };
 
   /// May the producer append this batch now? (protocol error codes 45, 47)

@@ -14,8 +14,20 @@ constexpr int16_t kNotLeaderOrFollower = 6;
 constexpr int16_t kRequestTimedOut = 7;
 constexpr int16_t kNotEnoughReplicas = 19;
 constexpr int16_t kNotEnoughReplicasAfterAppend = 20;
+constexpr int16_t kDuplicateSequenceNumber = 46;
 constexpr int16_t kFencedLeaderEpoch = 74;
 constexpr int16_t kStorageError = 56;
+
+/// What a leader answers once the batch is committed.
+SliceResult result_of(const StageResult& staged) {
+  SliceResult result;
+  // Producers take it as stored, at an offset that they are not told.
+  if (staged.duplicate && staged.base_offset < 0) result.error = kDuplicateSequenceNumber;
+  result.base_offset = staged.base_offset;
+  result.append_time = staged.append_time_ms;
+  result.log_start = staged.log_start;
+  return result;
+}
 
 }  // namespace
 
@@ -324,11 +336,7 @@ void Shard::stage(ShardLog& log, Slice slice) {
     refuse(slice, staged.error, staged.record_index);
     return;
   }
-  SliceResult result;
-  result.base_offset = staged.base_offset;
-  result.append_time = staged.append_time_ms;
-  result.log_start = staged.log_start;
-  log.staged.push_back({slice, result, staged.last_offset, staged.batches});
+  log.staged.push_back({slice, result_of(staged), staged.last_offset, staged.batches});
   if (!log.touched) {
     log.touched = true;
     touched_.push_back(&log);
@@ -520,11 +528,7 @@ void Shard::finish_slow(ShardLog& log, int16_t error, int32_t record_index,
     if (staged.error != 0) {
       refuse(slice, staged.error, staged.record_index);
     } else {
-      SliceResult result;
-      result.base_offset = staged.base_offset;
-      result.append_time = staged.append_time_ms;
-      result.log_start = staged.log_start;
-      log.staged.push_back({slice, result, staged.last_offset, staged.batches});
+      log.staged.push_back({slice, result_of(staged), staged.last_offset, staged.batches});
       commit(log);  // `bytes` live only until this call returns.
     }
   }

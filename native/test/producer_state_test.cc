@@ -1,6 +1,7 @@
 // Idempotent producers: every rule, wrapping sequences, undo, Kafka's snapshot format, damage.
 #include "../producer_state.h"
 
+#include <algorithm>
 #include <random>
 
 #include "check.h"
@@ -49,8 +50,86 @@ TEST(producer_repeats_one_of_its_last_five_batches) {
     CHECK(check.error == 0 && check.duplicate);
     CHECK(check.base_offset == 500 + i * 10 && check.last_offset == 509 + i * 10);
   }
-  // Older ones are not remembered any more.
-  for (int i = 0; i < 5; ++i) CHECK(state.check(batch(7, 3, i * 10, 10)).error == kOutOfOrder);
+}
+
+TEST(producer_repeats_a_batch_that_is_long_ago) {
+  const ProducerState state = ten_batches();
+  for (int i = 0; i < 5; ++i) {
+    const auto check = state.check(batch(7, 3, i * 10, 10));
+    CHECK(check.error == 0 && check.duplicate);
+    // Where it is, is not remembered; all up to the oldest that is.
+    CHECK(check.base_offset == -1 && check.last_offset == 549);
+  }
+  // Partly one of those that are remembered.
+  CHECK(state.check(batch(7, 3, 40, 11)).error == kOutOfOrder);
+}
+
+TEST(producer_repeats_only_what_was_surely_appended) {
+  // An unknown producer began anywhere: nobody knows what became of the batches before.
+  ProducerState state;
+  for (int i = 0; i < 10; ++i) state.stage(batch(7, 3, 100 + i * 10, 10), i * 10);
+  CHECK(state.check(batch(7, 3, 100, 10)).duplicate);
+  CHECK(state.check(batch(7, 3, 90, 10)).error == kOutOfOrder);
+  CHECK(state.check(batch(7, 3, 95, 10)).error == kOutOfOrder);
+  // A leader that knew less than this replica took a batch behind a gap.
+  for (int i = 0; i < 10; ++i) state.replay(batch(7, 3, 300 + i * 10, 10));
+  CHECK(state.check(batch(7, 3, 300, 10)).duplicate);
+  CHECK(state.check(batch(7, 3, 290, 10)).error == kOutOfOrder);
+  CHECK(state.check(batch(7, 3, 100, 10)).error == kOutOfOrder);
+  // A snapshot has the last batch alone.
+  ProducerState read;
+  CHECK(read.decode(state.encode()));
+  for (int i = 0; i < 9; ++i) read.stage(batch(7, 3, 400 + i * 10, 10), 500 + i * 10);
+  CHECK(read.check(batch(7, 3, 390, 10)).duplicate);
+  CHECK(read.check(batch(7, 3, 380, 10)).error == kOutOfOrder);
+  // What was undone was not appended.
+  state.commit();
+  for (int i = 0; i < 10; ++i) state.stage(batch(7, 4, i, 1), 600 + i);
+  CHECK(state.check(batch(7, 4, 0, 1)).duplicate);
+  state.roll_back(0);
+  CHECK(state.check(batch(7, 4, 0, 1)).error == 0 && !state.check(batch(7, 4, 0, 1)).duplicate);
+  CHECK(state.check(batch(7, 3, 300, 10)).duplicate);
+}
+
+TEST(producer_histories_by_chance_repeat_what_is_there) {
+  std::mt19937 random(43);
+  for (int round = 0; round < 200; ++round) {
+    // Close to the largest sequence, so that they wrap.
+    const auto start = static_cast<int64_t>(INT32_MAX) - static_cast<int64_t>(random() % 200);
+    std::vector<std::pair<int64_t, int32_t>> appended;  // First sequence, unwrapped, and count.
+    ProducerState state;
+    int64_t next = start;
+    size_t unbroken_from = 0;
+    for (int i = 0; i < 60; ++i) {
+      if (random() % 20 == 0) {
+        next += 1 + random() % 30;
+        unbroken_from = appended.size();
+      }
+      const auto count = static_cast<int32_t>(1 + random() % 8);
+      state.replay(batch(7, 0, static_cast<int32_t>(next & INT32_MAX), count));
+      appended.emplace_back(next, count);
+      next += count;
+    }
+    for (size_t i = 0; i < appended.size(); ++i) {
+      const auto [first, count] = appended[i];
+      const auto check = state.check(batch(7, 0, static_cast<int32_t>(first & INT32_MAX), count));
+      const bool remembered = i + 5 >= appended.size();
+      CHECK(check.duplicate == (remembered || i >= unbroken_from));
+      CHECK((check.error == kOutOfOrder) == !check.duplicate);
+    }
+    for (int i = 0; i < 100; ++i) {
+      const int64_t first = start - 20 + static_cast<int64_t>(random() % (next - start + 40));
+      const auto count = static_cast<int32_t>(1 + random() % 8);
+      const auto check = state.check(batch(7, 0, static_cast<int32_t>(first & INT32_MAX), count));
+      if (!check.duplicate) continue;
+      // Every sequence of it was appended.
+      for (int64_t sequence = first; sequence < first + count; ++sequence) {
+        CHECK(std::any_of(appended.begin(), appended.end(), [sequence](const auto& one) {
+          return one.first <= sequence && sequence < one.first + one.second;
+        }));
+      }
+    }
+  }
 }
 
 TEST(producer_with_overlap_or_gap_is_out_of_order) {
@@ -59,7 +138,7 @@ TEST(producer_with_overlap_or_gap_is_out_of_order) {
   CHECK(state.check(batch(7, 3, 95, 5)).error == kOutOfOrder);
   CHECK(state.check(batch(7, 3, 90, 20)).error == kOutOfOrder);
   CHECK(state.check(batch(7, 3, 101, 1)).error == kOutOfOrder);
-  CHECK(state.check(batch(7, 3, 0, 1)).error == kOutOfOrder);
+  CHECK(state.check(batch(7, 3, INT32_MAX, 1)).error == kOutOfOrder);
 }
 
 TEST(producer_epoch_rises_and_never_falls) {

@@ -234,6 +234,11 @@ export class ActiveController {
     this.#notify()
   }
 
+  /** As far as is known at this moment; a live broker may have died and nobody has found out yet. */
+  isReachable(brokerId: number): boolean {
+    return this.channels.get(brokerId)?.isReachable ?? false
+  }
+
   #stale(brokerId: number, errorCode: number): void {
     if (errorCode !== ErrorCode.STALE_CONTROLLER_EPOCH) return
     this.logger.warn({ from: brokerId, epoch: this.epoch }, 'a broker knows a later controller')
@@ -265,6 +270,7 @@ export class ActiveController {
       controllerEpoch: this.epoch,
       isOnline: (id) => partition.replicas.includes(id) && context.isOnline(partition, id),
       isShuttingDown: (id) => context.shuttingDown.has(id),
+      isReachable: (id) => this.isReachable(id),
       lostTail: (id) => {
         const broker = context.liveBrokers.get(id)
         return broker === undefined ? undefined : (broker.lostTail ?? null)

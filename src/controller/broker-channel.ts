@@ -22,6 +22,8 @@ import type { ControllerContext, PartitionEntry } from './controller-context.ts'
 
 const BACKOFF_MS_MIN = 20
 const BACKOFF_MS_MAX = 1000
+/** A broker that takes longer to answer may not be there any more, though its connection is. */
+const ANSWER_MS_MAX = 2000
 
 /** What the answers of brokers say; called outside of the controller's events. */
 export interface ChannelEvents {
@@ -92,11 +94,20 @@ export class BrokerChannel {
   #isRunning = false
   #isClosed = false
   #failures = 0
+  /** When the requests were sent whose answers are awaited; null: there are none. */
+  #askedMs: number | null = null
   #pause: { timer: Timer; resume: () => void } | null = null
 
   constructor(options: ChannelOptions) {
     this.broker = options.broker
     this.#options = options
+  }
+
+  /** The connection stands, nothing has failed on it, and no answer is overdue. */
+  get isReachable(): boolean {
+    if (this.#link === null || this.#failures > 0) return false
+    const askedMs = this.#askedMs
+    return askedMs === null || this.#options.timers.nowMs - askedMs <= ANSWER_MS_MAX
   }
 
   /** Everything is told: all partitions of the broker, and all metadata. */
@@ -205,7 +216,8 @@ export class BrokerChannel {
       this.#link = null
       if (this.#isClosed) return
       this.#options.events.suspect(this.broker.brokerId)
-      this.#start() // Connects again, so that the next loss is noticed too.
+      // Connects again, so that the next loss is noticed too, and shows who listens there by then.
+      this.markBrokers()
     }
     return link
   }
@@ -248,11 +260,14 @@ export class BrokerChannel {
   async #tell(link: BrokerLink): Promise<void> {
     const mark = this.#mark
     const round = this.#take()
+    this.#askedMs = this.#options.timers.nowMs
     try {
       await this.#send(link, round)
     } catch (error) {
       if (!this.#isClosed) this.#putBack(round)
       throw error
+    } finally {
+      this.#askedMs = null
     }
     if (this.#isClosed) return
     this.#told = mark

@@ -171,10 +171,13 @@ export class ControllerTerm {
 
   #resumeElections(): void {
     const { active, elections } = this
-    active.enqueue('requested elections', async () => {
-      const request = await active.registry.preferredElectionRequest()
-      active.check()
-      if (request !== null) await elections.requested(request)
+    // A new controller is not connected to anybody yet.
+    void active.allTold().then(() => {
+      active.enqueue('requested elections', async () => {
+        const request = await active.registry.preferredElectionRequest()
+        active.check()
+        if (request !== null) await elections.requested(request)
+      })
     })
   }
 

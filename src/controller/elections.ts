@@ -31,6 +31,8 @@ export class Elections {
     const { context } = this.#active
     const asked = request.topicPartitions
     const isUnclean = request.electionType === ElectionType.UNCLEAN
+    // A broker that has just come is connected to first: it may be the one to be preferred.
+    if (!isUnclean) await this.#active.allTold()
     const wanted = await this.#active.run(async () => {
       const all: Wanted[] =
         asked === null
@@ -114,8 +116,10 @@ export class Elections {
     const schedule = (delayMs: number): void => {
       const timer = timers.schedule(delayMs, () => {
         if (this.#active.isOver) return
-        this.#active.enqueue('balance of leaders', () => this.#balance())
         schedule(intervalMs)
+        void this.#active.allTold().then(() => {
+          this.#active.enqueue('balance of leaders', () => this.#balance())
+        })
       })
       this.#active.atEnd(() => timer.cancel())
     }
@@ -123,9 +127,9 @@ export class Elections {
   }
 
   async #balance(): Promise<void> {
-    const { context, config } = this.#active
+    const { config } = this.#active
     const preferred = new Map<number, { count: number; led: PartitionEntry[] }>()
-    for (const partition of context.partitions()) {
+    for (const partition of this.#active.context.partitions()) {
       const first = partition.replicas[0]
       if (first === undefined) continue
       const share = preferred.get(first) ?? { count: 0, led: [] }
@@ -135,7 +139,7 @@ export class Elections {
     }
     for (const [brokerId, { count, led }] of preferred) {
       const isBalanced = (led.length * 100) / count <= config.leaderImbalancePerBrokerPercentage
-      if (isBalanced || !context.liveBrokers.has(brokerId)) continue
+      if (isBalanced || !this.#active.isReachable(brokerId)) continue
       this.#active.logger.info({ broker: brokerId, partitions: led.length }, 'balancing leaders')
       await this.#active.change(
         led.filter((partition) => !partition.isReassigning),

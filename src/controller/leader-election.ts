@@ -15,6 +15,8 @@ export interface Electorate {
   /** Its broker is alive and its log directory works. */
   isOnline(brokerId: number): boolean
   isShuttingDown(brokerId: number): boolean
+  /** The controller has a connection to its broker, and answers to all that it asked lately. */
+  isReachable(brokerId: number): boolean
   /** The loss that a live broker has registered with; null: none, undefined: it is not alive. */
   lostTail(brokerId: number): number | null | undefined
   readonly controllerEpoch: number
@@ -97,13 +99,17 @@ export function isLeaderFit(state: PartitionState, electorate: Electorate): bool
   return leader !== -1 && electorate.isOnline(leader) && !hasLost(state, electorate, leader)
 }
 
-/** Gives leadership to the preferred replica, if it is in the ISR and can take it. */
+/**
+ * Gives leadership to the preferred replica, if it is in the ISR and can take it. The leader that
+ * there is works: it is not exchanged for one that may have died a moment ago.
+ */
 export function electPreferred(
   state: PartitionState,
   electorate: Electorate,
 ): PartitionState | null {
   const preferred = electorate.replicas[0]
   if (preferred === undefined || !canTakeOver(state, electorate, preferred)) return null
+  if (!electorate.isReachable(preferred)) return null
   const change = { leader: preferred, leaderEpoch: state.leaderEpoch + 1, isr: state.isr }
   return nextState(state, change, electorate)
 }

@@ -35,15 +35,6 @@ function rackOf(index: number): string {
   return `rack-${index}`
 }
 
-/**
- * For networks that lose packets. A leader that is moved away by preference answers a request whole,
- * when its other partitions are done too; meanwhile Java's idempotent producer sends its next batches
- * to the new leader, and when more than five have come after those that it repeats then, no broker
- * knows these again: it starts a new epoch and stores them twice. Apache Kafka has that as well, but
- * looks for leaders to move only every five minutes.
- */
-export const WITHOUT_BALANCING = { 'auto.leader.rebalance.enable': 'false' } as const
-
 /** Ours, or Apache Kafka 3.9.1 with SHARDLOG_TEST_BROKER=kafka, which the checker is held against. */
 export const kindUnderTest: ClusterKind =
   process.env['SHARDLOG_TEST_BROKER'] === 'kafka' ? 'apache' : 'shardlog'

@@ -89,6 +89,25 @@ export async function killReturned(stage: Stage): Promise<void> {
   await killAndReturn(stage, { ...common, name: 'kill -9 right after a return' })
 }
 
+/** kill -9 of all brokers at once, and their return, one a little after the other; silences everywhere. */
+export async function killAll(stage: Stage): Promise<void> {
+  const { brokers } = stage.cluster
+  const kill = async () => {
+    await Promise.all(brokers.map((broker) => broker.kill('SIGKILL')))
+    const back = async (broker: ClusterBroker) => {
+      await stage.hold(stage.random() * RETURN_WITHIN_MS)
+      await broker.restart()
+    }
+    await Promise.all(brokers.map(back))
+  }
+  await stage.measure('kill -9 of all brokers', kill)
+  await stage.whole()
+  await stage.agreed()
+}
+
+/** Brokers that are started together are not ready together. */
+const RETURN_WITHIN_MS = 500
+
 export const KILLS = [killLeader, killFollower, killController] as const
 
 /** SIGSTOP of a leader for a while: it wakes up believing that it leads. */

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import type { ClusterKind } from '../support/cluster.ts'
 import { seededRandom, testSeed } from '../support/seed.ts'
 import type { FakeClock } from './fake-clock.ts'
-import { type FaultRunOptions, runFaults, skipFaultRun, WITHOUT_BALANCING } from './fault-run.ts'
+import { type FaultRunOptions, runFaults, skipFaultRun } from './fault-run.ts'
 import {
   CUT_NAMES,
   cutLeader,
@@ -15,12 +15,15 @@ import {
   expireSession,
   jumpClocks,
   KILLS,
+  killAll,
   killReturned,
   killZooKeeperLeader,
   pauseLeader,
   rollingRestart,
 } from './faults.ts'
 import type { Stage } from './stage.ts'
+
+const KILLS_OF_ALL = 5
 
 const USAGE = `npm run faults -- [options]
 
@@ -32,10 +35,11 @@ root, nftables and iproute2, clocks libfaketime (node dist/scripts/peers.js --in
 
   --only PART     kills, network, zookeeper or clocks; may be given again. All if left out.
   --kills N       kill -9 of a leader, a follower and the controller in turn, N in all; 30. Two
-                  more follow, of a broker that has just come back.
+                  more follow, of a broker that has just come back, and ${KILLS_OF_ALL} of all brokers at once.
   --rounds N      how often every other fault is done; 1
   --broker KIND   shardlog, or apache: Apache Kafka 3.9.1, for comparison
   --rate N        records a second, producer and partition; 10
+  --config K=V    a setting of every broker; may be given again
   --seed N        repeats the choices of another run
   --minutes N     gives up after so long, and cleans up; 60
   --help          this text
@@ -47,6 +51,7 @@ interface Settings {
   readonly kills: number
   readonly rounds: number
   readonly rate: number
+  readonly config: Readonly<Record<string, string>>
   readonly seed: number
   readonly minutes: number
 }
@@ -68,10 +73,11 @@ const PARTS = {
         await KILLS[kill % KILLS.length]?.(stage)
       }
       await killReturned(stage)
+      for (let round = 0; round < KILLS_OF_ALL; round += 1) await killAll(stage)
     },
   },
   network: {
-    needs: { hasNetwork: true, hasRacks: true, config: WITHOUT_BALANCING },
+    needs: { hasNetwork: true, hasRacks: true },
     run: async (stage, { rounds }) => {
       for (let round = 0; round < rounds; round += 1) {
         await pauseLeader(stage)
@@ -112,6 +118,7 @@ function parse(args: readonly string[]): Settings | null {
       rounds: { type: 'string', default: '1' },
       broker: { type: 'string', default: 'shardlog' },
       rate: { type: 'string', default: '10' },
+      config: { type: 'string', multiple: true, default: [] },
       seed: { type: 'string', default: String(testSeed()) },
       minutes: { type: 'string', default: '60' },
       help: { type: 'boolean', default: false },
@@ -133,9 +140,16 @@ function parse(args: readonly string[]): Settings | null {
     kills: number('kills'),
     rounds: number('rounds'),
     rate: number('rate'),
+    config: Object.fromEntries(values.config.map(settingOf)),
     seed: number('seed'),
     minutes: number('minutes'),
   }
+}
+
+function settingOf(text: string): [string, string] {
+  const at = text.indexOf('=')
+  if (at < 1) throw new UsageError(`--config ${text}`)
+  return [text.slice(0, at), text.slice(at + 1)]
 }
 
 function say(line: string): void {
@@ -156,7 +170,9 @@ async function runPart(part: Part, settings: Settings, stopping: AbortSignal): P
     return true
   }
   say(`${part}: begins, --seed ${seed}`)
-  const options = { kind, rate, ...needs, say, random: seededRandom(seed), signal: stopping }
+  const config = { ...needs.config, ...settings.config }
+  const random = seededRandom(seed)
+  const options = { kind, rate, ...needs, config, say, random, signal: stopping }
   try {
     await runFaults(options, (stage, clocks) => run(stage, settings, clocks))
     say(`${part}: nothing found`)

@@ -10,6 +10,10 @@ function recorded(...lines: readonly string[]): HistoryRecorder {
   return recorder
 }
 
+test('a client that prints something else than numbers is found', () => {
+  assert.throws(() => recorded('ok java-plain 2 0 None 1000 1005'), /printed ok with/)
+})
+
 test('every line of a client is kept', () => {
   const recorder = recorded(
     'ok java-plain 2 0 7 1000 1005',

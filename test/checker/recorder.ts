@@ -103,6 +103,7 @@ export class HistoryRecorder {
   }
 
   #takeAcknowledged(producer: string, numbers: readonly number[]): void {
+    assert.ok(numbers.every(Number.isInteger), `${producer} printed ok with ${numbers}`)
     const [partition, sequence, offset, sentMs, endedMs] = numbers as [
       ...[number, number, number, number, number],
     ]

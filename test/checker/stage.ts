@@ -34,10 +34,10 @@ export interface StageOptions {
 }
 
 /**
- * Until clients and cluster are well again after a fault. Longer than the clients try: an idempotent
- * Java producer whose next batch went to the new leader before the old one answered cannot send the
- * batches before it any more once more than five came after (OUT_OF_ORDER_SEQUENCE_NUMBER). It goes
- * on with a new epoch when it has given them up.
+ * Until clients and cluster are well again after a fault. Longer than the clients try: with brokers of
+ * Apache Kafka an idempotent Java producer whose next batches went to the new leader before the old one
+ * answered cannot send the batches before them any more once more than five came after
+ * (OUT_OF_ORDER_SEQUENCE_NUMBER). It goes on with a new epoch when it has given them up.
  */
 const RECOVERY_MS = 150_000
 /** Until all that is underway has an outcome: longer than the clients try. */
@@ -159,6 +159,12 @@ export class Stage {
         return leaderId !== -1 && isr.length === replicas.length
       }),
     )
+  }
+
+  /** Waits until all brokers name the same leader in the same epoch for every partition. */
+  async agreed(): Promise<void> {
+    for (const partition of this.partitions) await this.cluster.waitForLeader(TOPIC, partition)
+    await this.cluster.waitForController()
   }
 
   async #recovered(sinceMs: number): Promise<void> {

@@ -308,6 +308,88 @@ test('leaderships return to the preferred replicas by themselves', async () => {
   await cluster.untilState('1/2 2,1', 't')
 })
 
+/** Broker 2 leads, broker 1 is preferred and in sync; broker 3 is the controller. */
+async function startUnbalanced(properties: Record<string, string> = {}): Promise<TestCluster> {
+  const cluster = await start(0, properties)
+  for (const id of [1, 2, 3]) await cluster.register(id)
+  await cluster.elect(3)
+  await cluster.createTopic('t', [[1, 2]])
+  await cluster.kill(1)
+  await cluster.untilState('2/1 2', 't')
+  await cluster.revive(1)
+  await cluster.untilAgreed()
+  await setIsr(cluster, 't', [2, 1])
+  return cluster
+}
+
+/** Time passes in steps that connections can keep up with. */
+async function pass(cluster: TestCluster, forMs: number): Promise<void> {
+  const endMs = cluster.clock.monotonicMs() + forMs
+  await cluster.until('the time is over', () => {
+    cluster.clock.advance(100)
+    return cluster.clock.monotonicMs() >= endMs
+  })
+}
+
+async function electPreferred(cluster: TestCluster): Promise<string> {
+  const topicPartitions = [{ topic: 't', partitions: [0] }]
+  const { replicaElectionResults } = await cluster.settled(
+    cluster.active.electLeaders({ electionType: 0, topicPartitions, timeoutMs: 1000 }),
+  )
+  return errorName(replicaElectionResults[0]?.partitionResult[0]?.errorCode ?? -1)
+}
+
+const BALANCING = {
+  'auto.leader.rebalance.enable': 'true',
+  'leader.imbalance.check.interval.seconds': '10',
+}
+
+test('a broker that has died and is not known to be dead gets no leaderships', async () => {
+  const cluster = await startUnbalanced(BALANCING)
+  cluster.broker(1).isReachable = false
+  cluster.broker(1).breakLinks()
+  assert.equal(await electPreferred(cluster), 'PREFERRED_LEADER_NOT_AVAILABLE')
+  await pass(cluster, 30_000)
+  assert.equal(await cluster.state('t'), '2/1 2,1')
+  assert.deepEqual([...new Set(cluster.suspects)], [1])
+  // Another one listens there by now.
+  cluster.broker(1).isReachable = true
+  cluster.broker(1).brokerEpoch += 1
+  await pass(cluster, 30_000)
+  assert.equal(await electPreferred(cluster), 'PREFERRED_LEADER_NOT_AVAILABLE')
+  assert.equal(await cluster.state('t'), '2/1 2,1')
+  cluster.broker(1).brokerEpoch -= 1
+  await cluster.untilState('1/2 2,1', 't')
+})
+
+test('a broker that does not answer gets no leaderships', async () => {
+  const cluster = await startUnbalanced(BALANCING)
+  let release = (): void => undefined
+  cluster.broker(1).gate = new Promise((resolve) => {
+    release = resolve
+  })
+  await cluster.createTopic('other', [[2]])
+  await pass(cluster, 30_000)
+  assert.equal(await electPreferred(cluster), 'PREFERRED_LEADER_NOT_AVAILABLE')
+  assert.equal(await cluster.state('t'), '2/1 2,1')
+  release()
+  await cluster.untilState('1/2 2,1', 't')
+})
+
+test('an election that was asked for waits for the connections of a new controller', async () => {
+  const cluster = await startUnbalanced()
+  let release = (): void => undefined
+  cluster.broker(1).gate = new Promise((resolve) => {
+    release = resolve
+  })
+  await cluster.depose()
+  await cluster.until('broker 3 is deposed', () => !cluster.controllers[0]?.isActive)
+  await cluster.registry.requestPreferredElection([{ topic: 't', partition: 0 }])
+  await cluster.until('there is a controller', () => cluster.controllers[0]?.isActive ?? false)
+  release()
+  await cluster.untilState('1/2 2,1', 't')
+})
+
 test('a log that cannot be used has another replica lead, or is told', async () => {
   const cluster = await start(2)
   await cluster.createTopic('t', [[1, 2]])

@@ -20,6 +20,7 @@ interface Brokers {
   readonly replicas?: readonly number[]
   readonly online: readonly number[]
   readonly stopping?: readonly number[]
+  readonly unreachable?: readonly number[]
   /** Broker ids to their epochs. */
   readonly lost?: Readonly<Record<number, number>>
   readonly isrMin?: number
@@ -30,6 +31,7 @@ function electorate(brokers: Brokers): Electorate {
     replicas: brokers.replicas ?? [1, 2, 3],
     isOnline: (id) => brokers.online.includes(id),
     isShuttingDown: (id) => brokers.stopping?.includes(id) ?? false,
+    isReachable: (id) => !(brokers.unreachable?.includes(id) ?? false),
     lostTail: (id) => (brokers.online.includes(id) ? (brokers.lost?.[id] ?? null) : undefined),
     controllerEpoch: 9,
     isrMin: brokers.isrMin ?? 1,
@@ -123,6 +125,8 @@ test('preferred leaders, targets of a move, and brokers that want to stop', () =
   assert.equal(preferred('2/4 2,1', { online: [2] }), null)
   assert.equal(preferred('2/4 2,1', { online: [1, 2], stopping: [1] }), null)
   assert.equal(preferred('2/4 2,1', { online: [1, 2], lost: { 1: 3 } }), null)
+  assert.equal(preferred('2/4 2,1', { online: [1, 2], unreachable: [1] }), null)
+  assert.equal(preferred('2/4 2,1', { online: [1, 2], unreachable: [2] }), '1/5 2,1')
 
   const leave = (before: string, brokers: Brokers, id: number) =>
     format(leaveForShutdown(parse(before), electorate(brokers), id))

@@ -2,12 +2,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { buildBatch, readBatch } from '../../src/log/record-format.ts'
+import { addon } from '../../src/native/addon.ts'
+import { ErrorCode } from '../../src/protocol/error-codes.ts'
 import { Fetch } from '../../src/protocol/messages/fetch.ts'
 import { Produce } from '../../src/protocol/messages/produce.ts'
+import { writeRecordBatch } from '../../src/protocol/record-batch.ts'
 import { readBatches } from '../../src/shard/log-reader.ts'
 import { SeededRandom } from '../../src/util/random.ts'
 import { testSeed } from '../support/seed.ts'
 import { until } from '../support/until.ts'
+import type { WireClient } from '../support/wire-client.ts'
 import { DataPath, position, topicIdOf } from './data-path.ts'
 
 for (const threaded of [false, true]) {
@@ -70,6 +74,60 @@ test('a consumer reads from a follower as soon as it is committed', async (t) =>
     assert.deepEqual([one?.errorCode, one?.highWatermark], [0, offset + 1])
     assert.ok((one?.records?.bytes ?? 0) > 0)
   }
+})
+
+/**
+ * The answer of the old leader may be held up by another partition of the same request. Meanwhile a
+ * producer sends what comes next to the new leader, and then repeats there what was not answered.
+ */
+test('what the old leader stored is repeated behind many batches and not stored twice', async (t) => {
+  const peers = new Map<number, number>()
+  const before = await DataPath.start(t, { peers, highWatermarkDelayMs: 1 })
+  const after = await DataPath.start(t, { brokerId: 2, peers, highWatermarkDelayMs: 1 })
+  peers.set(1, before.port)
+  peers.set(2, after.port)
+  const role = { replicas: [1, 2] }
+  const [old] = await before.open('t', { role })
+  const [young] = await after.open('t', { role, leader: 1 })
+  assert.ok(old && young)
+  const send = async (client: WireClient, sequence: number) => {
+    const records = writeRecordBatch([{ value: Buffer.from(`v${sequence}`), timestamp: 1 }], {
+      ...{ crc32c: addon.crc32c, producerId: 7, producerEpoch: 0, baseSequence: sequence },
+    })
+    const answer = await client.send(Produce, 9, {
+      ...{ acks: -1, timeoutMs: 10_000 },
+      topicData: [{ name: 't', partitionData: [{ index: 0, records }] }],
+    })
+    const one = answer.responses[0]?.partitionResponses[0]
+    return [one?.errorCode, one?.baseOffset]
+  }
+  const [first, second] = await Promise.all([before.connect(), after.connect()])
+  for (let sequence = 0; sequence < 5; sequence += 1) await send(first, sequence)
+
+  await after.lead(young, { ...role, leaderEpoch: 2 })
+  const answers = range(15).map((i) => send(second, 5 + i))
+  const repeated = range(5).map((i) => send(second, i))
+  let isAnswered = false
+  void repeated[0]?.then(() => {
+    isAnswered = true
+  })
+  await until('all to be appended', () => young.logEnd === 20)
+  // What is in front of it in the log is not on all replicas yet.
+  assert.equal(isAnswered, false)
+  await before.follow(old, 2, 2)
+  assert.deepEqual(
+    await Promise.all(answers),
+    range(15).map((i) => [0, 5 + i]),
+  )
+  const again = [ErrorCode.DUPLICATE_SEQUENCE_NUMBER, -1]
+  assert.deepEqual(
+    await Promise.all(repeated),
+    range(5).map(() => again),
+  )
+  assert.deepEqual(await send(second, 17), [0, 17])
+  assert.deepEqual(await send(second, 20), [0, 20])
+  assert.deepEqual(await send(second, 22), [ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, -1])
+  assert.equal(young.logEnd, 21)
 })
 
 test('whatever happens in which order, followers end up with what leaders have', async (t) => {

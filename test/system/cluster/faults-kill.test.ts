@@ -1,18 +1,19 @@
 /**
- * kill -9 of leaders, a follower and the controller while Java, librdkafka, franz-go, kafkajs and our client
- * write with acks=-1 and read: nothing that was acknowledged is lost, repeated with idempotence or
- * out of order, and the clients soon get acknowledgements again. `npm run faults` does it for longer.
+ * kill -9 of leaders, a follower, the controller and all brokers at once while Java, librdkafka,
+ * franz-go, kafkajs and our client write with acks=-1 and read: nothing that was acknowledged is lost,
+ * repeated with idempotence or out of order, and the clients soon get acknowledgements again.
+ * `npm run faults` does it for longer.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { median } from '../../checker/availability.ts'
 import { kindUnderTest as kind, runFaults, skipFaultRun } from '../../checker/fault-run.ts'
-import { killController, killFollower, killLeader } from '../../checker/faults.ts'
+import { killAll, killController, killFollower, killLeader } from '../../checker/faults.ts'
 import { seededRandom, testSeed } from '../../support/seed.ts'
 
 /** Kafka's default: by its session alone a broker is known to be dead only after so long. */
 const config = { 'zookeeper.session.timeout.ms': '18000' }
-const FAULTS = [killLeader, killFollower, killController, killLeader]
+const FAULTS = [killLeader, killFollower, killController, killLeader, killAll]
 
 test(`kill -9 loses nothing, with ${kind}`, {
   skip: skipFaultRun({ kind }),

@@ -4,12 +4,7 @@
  * such a leader had not committed it never commits. Readers have replicas nearby that they read from.
  */
 import { test } from 'node:test'
-import {
-  kindUnderTest as kind,
-  runFaults,
-  skipFaultRun,
-  WITHOUT_BALANCING,
-} from '../../checker/fault-run.ts'
+import { kindUnderTest as kind, runFaults, skipFaultRun } from '../../checker/fault-run.ts'
 import { type CutName, cutLeader, pauseLeader } from '../../checker/faults.ts'
 import { seededRandom, testSeed } from '../../support/seed.ts'
 
@@ -30,7 +25,7 @@ test(`pauses and cuts of the network lose nothing, with ${kind}`, {
   t.diagnostic(`SHARDLOG_TEST_SEED=${seed}`)
   const say = (line: string) => t.diagnostic(line)
   const options = {
-    ...{ kind, hasNetwork: true, hasRacks: true, config: WITHOUT_BALANCING },
+    ...{ kind, hasNetwork: true, hasRacks: true },
     ...{ say, random: seededRandom(seed) },
   }
   await runFaults(options, async (stage) => {
