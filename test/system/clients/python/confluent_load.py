@@ -59,7 +59,9 @@ class Writer(threading.Thread):
             self.outstanding[partition] -= 1
             ended = milliseconds()
             if error is None:
-                say(f'ok {place} {message.offset()} {sent} {ended}')
+                # None, if the answer that had it was lost and a repetition was refused as known.
+                offset = -1 if message.offset() is None else message.offset()
+                say(f'ok {place} {offset} {sent} {ended}')
             else:
                 say(f'indeterminate {place} {sent} {ended} {error}')
 
