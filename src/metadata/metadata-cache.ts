@@ -131,11 +131,15 @@ export class MetadataCache {
 
   /** Replaces the list of live brokers. */
   setBrokers(brokers: Iterable<BrokerImage>): void {
-    const before = this.#sortedBrokers
+    const before = this.#brokers
+    const sortedBefore = this.#sortedBrokers
     this.#brokers = new Map([...brokers].map((broker) => [broker.brokerId, broker]))
+    const isBack = (id: number): boolean => this.#brokers.has(id) && !before.has(id)
     this.#sortedBrokers = [...this.#brokers.values()].sort((a, b) => a.brokerId - b.brokerId)
-    this.#rememberGone(before)
-    for (const topic of [...this.#topics.values()]) this.#store(this.#withOfflineReplicas(topic))
+    this.#rememberGone(sortedBefore)
+    for (const topic of [...this.#topics.values()]) {
+      this.#store(this.#withOfflineReplicas(topic, isBack))
+    }
     this.#generation += 1
   }
 
@@ -185,10 +189,17 @@ export class MetadataCache {
     this.#topicsById.set(image.topicId, image)
   }
 
-  #withOfflineReplicas(topic: TopicImage): TopicImage {
+  /**
+   * Those on brokers that are not alive, and those that the controller named: their disks failed.
+   * Of a broker that is back, it will name them anew.
+   */
+  #withOfflineReplicas(
+    topic: TopicImage,
+    isBack: (brokerId: number) => boolean = () => false,
+  ): TopicImage {
     let isChanged = false
     const partitions = topic.partitions.map((partition) => {
-      const offlineReplicas = this.#offlineAmong(partition.replicas)
+      const offlineReplicas = this.#offlineAmong(partition, isBack)
       if (sameNumbers(offlineReplicas, partition.offlineReplicas)) return partition
       isChanged = true
       return { ...partition, offlineReplicas }
@@ -196,9 +207,13 @@ export class MetadataCache {
     return isChanged ? { ...topic, partitions } : topic
   }
 
-  #offlineAmong(replicas: readonly number[]): readonly number[] {
-    if (replicas.every((id) => this.#brokers.has(id))) return NO_BROKERS
-    return replicas.filter((id) => !this.#brokers.has(id))
+  #offlineAmong(
+    { replicas, offlineReplicas }: PartitionImage,
+    isBack: (brokerId: number) => boolean,
+  ): readonly number[] {
+    const isOffline = (id: number): boolean =>
+      !this.#brokers.has(id) || (offlineReplicas.includes(id) && !isBack(id))
+    return replicas.some(isOffline) ? replicas.filter(isOffline) : NO_BROKERS
   }
 }
 

@@ -393,7 +393,9 @@ export class LogManager implements LogStore {
       { topic: log?.topic, partition: log?.partition, errno: errnoName(errno) },
       'an append failed; nothing of it was acknowledged',
     )
-    if (log !== undefined) this.#noticeFailure(log)
+    if (log === undefined) return
+    if (log.isOnline && this.#events?.isSpare(log)) log.giveUp()
+    this.#noticeFailure(log)
   }
 
   #noticeFailure(log: ShardLog): void {

@@ -37,6 +37,8 @@ export interface LogEvents {
   readonly gone: (log: PartitionLog) => void
   /** It is open again, and has no role. */
   readonly reopened: (log: PartitionLog) => void
+  /** Its disk takes no records: whether other replicas do without it better than with it. */
+  readonly isSpare: (log: PartitionLog) => boolean
   /** Its disk failed: it is offline until the broker starts again. */
   readonly failed: (log: PartitionLog) => void
 }

@@ -141,6 +141,7 @@ export class ReplicaManager {
     options.logs.attach({
       gone: (log) => this.#logGone(log),
       reopened: (log) => this.#logReopened(log),
+      isSpare: (log) => this.#isSpare(log),
       failed: (log) => this.#logFailed(log),
     })
     this.#watchLag()
@@ -492,6 +493,13 @@ export class ReplicaManager {
     if (partition.leader !== null) partition.leader.reopened()
     else if (partition.isFollower) this.#follow(partition)
     this.#options.roleChanged(partition)
+  }
+
+  /** A leader is, if somebody in sync can lead instead; alone it lets what it has be read. */
+  #isSpare(log: PartitionLog): boolean {
+    const partition = this.#byLog.get(log)
+    if (partition === undefined) return false
+    return partition.isFollower || (partition.isLeader && partition.isr.length > 1)
   }
 
   #logFailed(log: PartitionLog): void {

@@ -37,6 +37,7 @@ export class ShardLog implements PartitionLog {
   /** NO_LOG while its shard restarts or when it could not be opened. */
   log = NO_LOG
   row = -1
+  #isGivenUp = false
   readonly #cut: (log: ShardLog, offset: number, options: CutOptions) => Promise<void>
 
   constructor(options: {
@@ -59,7 +60,12 @@ export class ShardLog implements PartitionLog {
   }
 
   get isOnline(): boolean {
-    return this.log !== NO_LOG && !published.isOffline(this.row)
+    return this.log !== NO_LOG && !this.#isGivenUp && !published.isOffline(this.row)
+  }
+
+  /** It is offline until the broker starts again, though it could be read. */
+  giveUp(): void {
+    this.#isGivenUp = true
   }
 
   get logStart(): number {

@@ -11,7 +11,7 @@ import { propertiesOfServer } from '../../src/cli/zookeeper/server-process.ts'
 import { peer } from '../support/peers.ts'
 import { freePort, ServerProcess } from '../support/server-process.ts'
 import { runTool } from '../support/tools.ts'
-import { skipWithoutZooKeeper, ZOOKEEPER } from '../support/zookeeper-ensemble.ts'
+import { askServer, skipWithoutZooKeeper, ZOOKEEPER } from '../support/zookeeper-ensemble.ts'
 
 const root = join(import.meta.dirname, '..', '..', '..')
 
@@ -43,6 +43,8 @@ test('a server is started here and in the background, serves, and is stopped', {
     const [, where, pid, output = ''] = ready.exec(started.stdout) ?? []
     assert.equal(where, address)
     assert.match(readFileSync(output, 'utf8'), /INFO .*binding to port/)
+    const [host = '', port] = address.split(':')
+    assert.match(await askServer(host, Number(port)), /^Zookeeper version/)
 
     const again = await runTool('zookeeper-server-start', ['-daemon', properties], { env })
     assert.equal(again.code, 1)
@@ -96,7 +98,7 @@ test('what is missing is told in one line', async () => {
         XDG_CACHE_HOME: folder,
         ZOOKEEPER_HOME: '',
       }),
-      /there is no Apache ZooKeeper here; set ZOOKEEPER_HOME [^\n]+ Maven [^\n]+\n$/,
+      /^zookeeper-server-start: there is no Apache ZooKeeper here; set ZOOKEEPER_HOME [^\n]+ Maven [^\n]+\n$/,
     )
   } finally {
     rmSync(folder, { recursive: true, force: true })

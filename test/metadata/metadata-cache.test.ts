@@ -121,6 +121,24 @@ test('a gone broker is not listed when it is back, or its place is taken, or it 
   assert.deepEqual(listed(), [])
 })
 
+test('replicas whose disk failed are offline until their broker is back', () => {
+  const cache = new MetadataCache({ clusterId: 'c', clock: new ManualClock() })
+  const brokers = [1, 2, 3].map(brokerImage)
+  cache.setBrokers(brokers)
+  const { partitions, ...topic } = topicImage('t', 'id', [[1, 2, 3]])
+  const failed = partitions.map((one) => ({ ...one, offlineReplicas: [2] }))
+  cache.putTopic({ ...topic, partitions: failed })
+  const offline = (): readonly number[] | undefined => cache.partition('t', 0)?.offlineReplicas
+  assert.deepEqual(offline(), [2])
+  cache.setBrokers(brokers)
+  assert.deepEqual(offline(), [2])
+  cache.setBrokers(brokers.slice(0, 2))
+  assert.deepEqual(offline(), [2, 3])
+  cache.setBrokers(brokers.slice(0, 1))
+  cache.setBrokers(brokers)
+  assert.deepEqual(offline(), [])
+})
+
 test('a partition is replaced, a partition that is not known is ignored', () => {
   const cache = new MetadataCache({ clusterId: 'c', clock: new ManualClock() })
   cache.setBrokers([brokerImage(1)])

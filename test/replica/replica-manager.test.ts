@@ -575,3 +575,26 @@ test('a log whose disk failed has no role, and the others are told', async (t) =
   ])
   assert.ok(setting.partition('t', 1).isLeader)
 })
+
+test('a log that a full disk takes no records for is given up if others have it', async (t) => {
+  const setting = await Setting.start(t)
+  await setting.tell({}, { partition: 1, leader: 1 }, { partition: 2, isr: [0] })
+  const [led, followed, alone] = [0, 1, 2].map((number) => setting.partition('t', number))
+  assert.ok(led && followed && alone)
+  const appended = setting.append(alone)
+  for (const { row } of [led, followed, alone]) setting.harness.logs.storageError(row, 28)
+  assert.deepEqual(
+    [led, followed, alone].map((one) => [one.isOnline, one.isLeader, one.isFollower]),
+    [
+      [false, false, false],
+      [false, false, false],
+      [true, true, false],
+    ],
+  )
+  assert.equal(setting.failures.length, 2)
+  assert.equal((await appended).errorCode, 0)
+  assert.deepEqual(
+    await setting.tell({ leaderEpoch: 2 }, { partition: 1, leaderEpoch: 2 }),
+    Array(2).fill(ErrorCode.KAFKA_STORAGE_ERROR),
+  )
+})

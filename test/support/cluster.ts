@@ -14,7 +14,12 @@ import { requirePeer } from './peers.ts'
 import { type Exit, freePort, type Place } from './server-process.ts'
 import { until } from './until.ts'
 import { WireClient } from './wire-client.ts'
-import { skipWithoutZooKeeper, ZOOKEEPER, ZooKeeperEnsemble } from './zookeeper-ensemble.ts'
+import {
+  skipWithoutZooKeeper,
+  ZOOKEEPER,
+  ZooKeeperEnsemble,
+  type ZooKeeperPeer,
+} from './zookeeper-ensemble.ts'
 
 export type ClusterKind = 'shardlog' | 'apache'
 
@@ -23,6 +28,8 @@ export interface ClusterOptions {
   readonly brokers?: number
   /** 1; an ensemble of this many servers. */
   readonly zookeepers?: number
+  /** Their release. */
+  readonly zookeeper?: ZooKeeperPeer
   /** Ours, or Apache's with SHARDLOG_TEST_BROKER=kafka; a function makes a mixed cluster. */
   readonly kind?: ClusterKind | ((brokerId: number) => ClusterKind)
   /** Settings of every broker. */
@@ -387,7 +394,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
   const { network } = options
   const zookeeper = await ZooKeeperEnsemble.start(
     options.zookeepers ?? 1,
-    ZOOKEEPER,
+    options.zookeeper ?? ZOOKEEPER,
     network?.hostAddress,
   )
   const replication = String(Math.min(3, count))

@@ -156,7 +156,7 @@ export class ZooKeeperEnsemble {
 
   /** The server that leads, or stands alone; null while there is none. */
   async leader(): Promise<number | null> {
-    const answers = await Promise.all(this.#servers.map(({ port }) => ask(this.host, port)))
+    const answers = await Promise.all(this.#servers.map(({ port }) => askServer(this.host, port)))
     const index = answers.findIndex((text) => /Mode: (leader|standalone)/.test(text))
     return index < 0 ? null : index
   }
@@ -183,7 +183,7 @@ export class ZooKeeperEnsemble {
 }
 
 /** What a server says of itself; '' if it says nothing. */
-function ask(host: string, port: number): Promise<string> {
+export function askServer(host: string, port: number): Promise<string> {
   return new Promise((told) => {
     let text = ''
     const socket = connect({ host, port, timeout: 1000 }, () => socket.end('srvr'))

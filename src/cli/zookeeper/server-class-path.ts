@@ -12,6 +12,8 @@ import { ToolError } from '../kit/tool.ts'
 
 const VERSION = '3.8.4'
 const DEBIAN_JAR = '/usr/share/java/zookeeper.jar'
+/** In a package that the jar's own needs, though the jar does not name it: the server would be mute. */
+const DEBIAN_LOGGING_JAR = '/usr/share/java/slf4j-simple.jar'
 /** What the server needs beside its own dependencies. */
 const ARTIFACTS = [
   `org.apache.zookeeper:zookeeper:${VERSION}`,
@@ -55,9 +57,14 @@ function projectFile(): string {
 }
 
 /** Runs Maven; what it said if it failed, null if it is not there. */
-async function maven(folder: string, jars: string): Promise<{ failure: string | null } | null> {
+async function maven(
+  folder: string,
+  jars: string,
+  begun: () => void,
+): Promise<{ failure: string | null } | null> {
   const args = ['-q', '-B', PLUGIN, '-DincludeScope=runtime', `-DoutputDirectory=${jars}`]
   const child = spawn('mvn', args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
+  child.once('spawn', begun)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (chunk: string) => {
@@ -85,8 +92,8 @@ async function fetchedJars(told: (line: string) => void): Promise<string[] | nul
   await mkdir(folder, { recursive: true })
   try {
     await writeFile(join(folder, 'pom.xml'), projectFile())
-    told(`fetching Apache ZooKeeper ${VERSION} with Maven into ${place}`)
-    const run = await maven(folder, join(folder, 'jars'))
+    const begun = (): void => told(`fetching Apache ZooKeeper ${VERSION} with Maven into ${place}`)
+    const run = await maven(folder, join(folder, 'jars'), begun)
     if (run === null) return null
     if (run.failure !== null) {
       throw new ToolError(`Maven cannot fetch Apache ZooKeeper: ${run.failure}`)
@@ -104,7 +111,7 @@ export async function serverClassPath(told: (line: string) => void): Promise<str
   const home = zooKeeperHome()
   if (home !== null) return await releaseJars(home)
   // Debian's jar names its dependencies itself.
-  if (existsSync(DEBIAN_JAR)) return [DEBIAN_JAR]
+  if (existsSync(DEBIAN_JAR)) return [DEBIAN_JAR, DEBIAN_LOGGING_JAR]
   const fetched = await fetchedJars(told)
   if (fetched !== null) return fetched
   throw new ToolError(

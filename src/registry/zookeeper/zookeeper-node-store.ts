@@ -135,7 +135,8 @@ export class ZooKeeperNodeStore implements NodeStore {
       )
       if (reply.code === ClientCode.OK) return (reply.path as string).slice(this.#chroot.length)
       if (reply.code === ClientCode.NO_NODE) await this.#createParents(prefix, number)
-      else if (reply.code !== ClientCode.CONNECTION_LOSS) throw refused(prefix, reply.code)
+      else if (reply.code !== ClientCode.CONNECTION_LOSS)
+        throw refused(this.#pathOf(prefix), reply.code)
       if (attempt === ATTEMPTS_MAX) throw uncertain(prefix)
     }
   }
@@ -223,11 +224,19 @@ export class ZooKeeperNodeStore implements NodeStore {
       } as const
       const { code } = await this.#answered(operation, number)
       if (code === ClientCode.OK || code === ClientCode.NODE_EXISTS) continue
+      // Who may not write beside a node is told nothing of the node itself.
+      if (code === ClientCode.NO_AUTH && (await this.#isThere(path, number))) continue
       throw new RegistryError(
         'unavailable',
         `zookeeper.connect: the chroot ${this.#chroot} cannot be created: ${codeText(code)}`,
       )
     }
+  }
+
+  /** Of a full path. */
+  async #isThere(path: string, number: number): Promise<boolean> {
+    const { code } = await this.#answered({ kind: 'exists', path, watch: false }, number)
+    return code === ClientCode.OK
   }
 
   /** With the watch that tells of its next change, also where there is no node yet. */
@@ -237,11 +246,11 @@ export class ZooKeeperNodeStore implements NodeStore {
     for (;;) {
       const reply = await this.#answered({ kind: 'get', path: at, watch }, number)
       if (reply.code === ClientCode.OK) return this.#nodeOf(reply)
-      if (reply.code !== ClientCode.NO_NODE) throw refused(path, reply.code)
+      if (reply.code !== ClientCode.NO_NODE) throw refused(this.#pathOf(path), reply.code)
       if (!watch) return null
       const { code } = await this.#answered({ kind: 'exists', path: at, watch }, number)
       if (code === ClientCode.NO_NODE) return null
-      if (code !== ClientCode.OK) throw refused(path, code)
+      if (code !== ClientCode.OK) throw refused(this.#pathOf(path), code)
     }
   }
 
@@ -251,11 +260,11 @@ export class ZooKeeperNodeStore implements NodeStore {
     for (;;) {
       const reply = await this.#answered({ kind: 'children', path: at, watch }, number)
       if (reply.code === ClientCode.OK) return reply.names ?? []
-      if (reply.code !== ClientCode.NO_NODE) throw refused(path, reply.code)
+      if (reply.code !== ClientCode.NO_NODE) throw refused(this.#pathOf(path), reply.code)
       if (!watch) return []
       const { code } = await this.#answered({ kind: 'exists', path: at, watch }, number)
       if (code === ClientCode.NO_NODE) return []
-      if (code !== ClientCode.OK) throw refused(path, code)
+      if (code !== ClientCode.OK) throw refused(this.#pathOf(path), code)
     }
   }
 
@@ -275,7 +284,8 @@ export class ZooKeeperNodeStore implements NodeStore {
     verdict: Verdict,
   ): Promise<WriteResult> {
     let reply = await this.#session.request(operation, number)
-    if (reply.code !== ClientCode.CONNECTION_LOSS) return resultOf(path, reply, operation)
+    if (reply.code !== ClientCode.CONNECTION_LOSS)
+      return resultOf(this.#pathOf(path), reply, operation)
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       try {
         const found = verdict(await this.#lookUp(path, number))
@@ -285,7 +295,7 @@ export class ZooKeeperNodeStore implements NodeStore {
         throw uncertain(path, error)
       }
       // What an earlier attempt has done may be what refuses this one: look again.
-      if (reply.code === ClientCode.OK) return resultOf(path, reply, operation)
+      if (reply.code === ClientCode.OK) return resultOf(this.#pathOf(path), reply, operation)
       if (operation.kind === 'create' && reply.code === ClientCode.NO_NODE) return MISSING
     }
     throw uncertain(path)
@@ -298,7 +308,7 @@ export class ZooKeeperNodeStore implements NodeStore {
     )
     if (reply.code === ClientCode.OK) return this.#nodeOf(reply)
     if (reply.code === ClientCode.NO_NODE) return null
-    throw refused(path, reply.code)
+    throw refused(this.#pathOf(path), reply.code)
   }
 
   async #createParents(path: string, number: number): Promise<void> {
@@ -322,7 +332,7 @@ export class ZooKeeperNodeStore implements NodeStore {
     )
     if (code === ClientCode.OK || code === ClientCode.NODE_EXISTS) return
     this.#knownParents.delete(path)
-    if (code !== ClientCode.NO_NODE) throw refused(path, code)
+    if (code !== ClientCode.NO_NODE) throw refused(this.#pathOf(path), code)
   }
 
   #nodeOf({ data, stat }: ClientReply): StoredNode {

@@ -12,6 +12,7 @@ const CUTS: readonly CutName[] = [
   'leader cut off from brokers and ZooKeeper',
   'leader cut off from ZooKeeper',
   'leader hears nobody',
+  'leader is heard by nobody',
   'leader loses 30 % of packets',
 ]
 /** Longer than the sessions of 6 seconds. */
