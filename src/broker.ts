@@ -118,7 +118,7 @@ export class Broker {
   async #start(): Promise<void> {
     const { config: loaded, logger, clock, random } = this.#options
     const { config } = loaded
-    const directory = await DataDirectory.open(resolve(loaded.logDirs[0] as string))
+    const directory = await DataDirectory.open(resolve(loaded.logDirs[0] as string), clock)
     this.#directory = directory
     const meta = await directory.readMeta()
 

@@ -7,6 +7,7 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path'
 import { getProperties } from 'properties-file'
 import { addon } from '../native/addon.ts'
+import type { Clock } from '../util/clock.ts'
 import { errnoName } from '../util/errno.ts'
 import {
   type PartitionOffset,
@@ -50,17 +51,19 @@ export interface Checkpoints {
 
 export class DataDirectory {
   readonly path: string
+  readonly #clock: Clock
   #lock: number
   #isNew = false
   #lostTail: number | null = null
 
-  private constructor(path: string, lock: number) {
+  private constructor(path: string, lock: number, clock: Clock) {
     this.path = path
     this.#lock = lock
+    this.#clock = clock
   }
 
   /** Creates and locks it. Throws an Error with a one-line message. */
-  static async open(path: string): Promise<DataDirectory> {
+  static async open(path: string, clock: Clock): Promise<DataDirectory> {
     try {
       await mkdir(path, { recursive: true })
     } catch (error) {
@@ -71,7 +74,7 @@ export class DataDirectory {
       throw new Error(`the data directory ${path} is in use by another broker (its .lock is held)`)
     }
     if (lock < 0) throw new Error(`cannot lock the data directory ${path}: ${errnoName(lock)}`)
-    const directory = new DataDirectory(path, lock)
+    const directory = new DataDirectory(path, lock, clock)
     directory.#isNew = (await readIfThere(directory.#metaPath)) === null
     return directory
   }
@@ -145,7 +148,7 @@ export class DataDirectory {
     // The first broker here has nothing to lose.
     const isNew = this.#isNew && noted === undefined
     if (!isClean && !isNew) {
-      this.#lostTail = Date.now()
+      this.#lostTail = Math.max(this.#clock.nowMs(), (this.#lostTail ?? 0) + 1)
       await replaceFile(this.#lostTailPath, `${this.#lostTail}\n`)
     }
     await replaceFile(path, `${current}\n`)

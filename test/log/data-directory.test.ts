@@ -5,10 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { DataDirectory } from '../../src/log/data-directory.ts'
+import { ManualClock } from '../../src/util/clock.ts'
+
+/** One that stands still: not even then do two losses have one number. */
+const clock = new ManualClock()
 
 /** One life of a broker: [stopped in order before, may have lost something before]. */
 async function live(path: string, end: 'in order' | 'killed'): Promise<[boolean, boolean]> {
-  const directory = await DataDirectory.open(path)
+  const directory = await DataDirectory.open(path, clock)
   const meta = await directory.readMeta()
   if (meta.brokerId === null) await directory.writeMeta(1, 'cluster')
   const clean = await directory.takeCleanShutdownMark()
@@ -47,7 +51,7 @@ test('what was lost stays known until all is handed over, each loss by another n
   const path = await start(t)
   await live(path, 'killed')
   const open = async (): Promise<DataDirectory> => {
-    const directory = await DataDirectory.open(path)
+    const directory = await DataDirectory.open(path, clock)
     await directory.readMeta()
     await directory.takeCleanShutdownMark()
     directory.close()
