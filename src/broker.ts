@@ -19,12 +19,7 @@ import { nativeLeaderLinks } from './replica/native-leader-link.ts'
 import { ReplicaManager } from './replica/replica-manager.ts'
 import { type Apis, createApis } from './server/apis.ts'
 import { ClusterMember } from './server/cluster/cluster-member.ts'
-import {
-  portRefuses,
-  remoteBrokerLinks,
-  remoteControllerConnections,
-  resolveHost,
-} from './server/cluster/remote-links.ts'
+import { noLinks } from './server/cluster/no-links.ts'
 import { ConversionPool } from './shard/conversion-pool.ts'
 import { Shard } from './shard/shard.ts'
 import { type Clock, systemClock } from './util/clock.ts'
@@ -39,8 +34,6 @@ const FRAME_STALL_MS = 30_000
 const PARTITIONS_PER_TOPIC_MAX = 1_000_000
 /** Of a connection to another broker. */
 const CONNECT_TIMEOUT_MS = 10_000
-/** For the port of a broker that may be dead. */
-const PROBE_TIMEOUT_MS = 1000
 
 export interface BrokerOptions {
   readonly config: LoadedConfig
@@ -154,25 +147,21 @@ export class Broker {
     logs.endStart()
 
     const listenerName = config.interBrokerListenerName ?? (loaded.listeners[0]?.name as string)
+    const others = config.zookeeperConnect === null ? null : await loadClusterModules()
     const clusterLogger = logger.child({ room: 'cluster' })
     const member = new ClusterMember({
       ...{ brokerId, config, texts, topicConfigs, registry, listenerName, clock, random },
       timers: this.#timers,
       lostTail: directory.lostTail,
       links: (brokers) => {
-        const options = {
+        if (others === null) return noLinks
+        return others.remoteLinks({
           ...{ brokerId, brokers, connectTimeoutMs: CONNECT_TIMEOUT_MS },
           timeoutMs: config.controllerSocketTimeoutMs,
-        }
-        return {
-          toBroker: remoteBrokerLinks(options),
-          toController: remoteControllerConnections(options),
-          probe: (address) => portRefuses(address, PROBE_TIMEOUT_MS),
-          resolve: resolveHost,
-        }
+        })
       },
       // A broker alone has nobody to tell who the controller is.
-      logger: config.zookeeperConnect === null ? quieter(clusterLogger) : clusterLogger,
+      logger: others === null ? quieter(clusterLogger) : clusterLogger,
     })
     this.#member = member
     const replicas = new ReplicaManager({
@@ -211,6 +200,7 @@ export class Broker {
       conversions: this.#conversions,
       transport: transport.id,
       dataDirectory: directory.path,
+      betweenBrokers: others?.apisBetweenBrokers ?? null,
       logger: logger.child({ room: 'server' }),
     })
     this.#apis = apis
@@ -441,6 +431,15 @@ export class Broker {
     this.#registry = null
     this.#directory?.close()
   }
+}
+
+/** What only a broker with others needs: one that is alone is ready sooner without it. */
+async function loadClusterModules() {
+  const [{ remoteLinks }, { apisBetweenBrokers }] = await Promise.all([
+    import('./server/cluster/remote-links.ts'),
+    import('./server/apis-between-brokers.ts'),
+  ])
+  return { remoteLinks, apisBetweenBrokers }
 }
 
 function countsByAddress(text: string): Map<string, number> {

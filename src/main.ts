@@ -3,7 +3,10 @@ import { readFileSync } from 'node:fs'
 import { Broker } from './broker.ts'
 import { parseServerArguments, SERVER_USAGE } from './cli/server-arguments.ts'
 import { loadBrokerConfig, readProperties } from './config/load-broker-config.ts'
-import { createLogger, type Logger, silentLogger } from './util/logger.ts'
+import { createLogger, type Logger, loadLogWriter, silentLogger } from './util/logger.ts'
+
+/** The first clients come before that. */
+const LOG_WRITER_DELAY_MS = 1000
 
 function fail(message: string, hint: string): never {
   process.stderr.write(`shardlog-server: ${message.replaceAll('\n', ' ')}${hint}\n`)
@@ -79,4 +82,5 @@ export async function main(args: readonly string[]): Promise<void> {
     `shardlog ready on ${addresses.join(', ')}, data in ${broker.dataDirectory}, ` +
       `${broker.recoveredPartitions} partitions recovered, ${ms} ms since process start\n`,
   )
+  setTimeout(loadLogWriter, LOG_WRITER_DELAY_MS).unref()
 }
