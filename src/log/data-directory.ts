@@ -55,6 +55,8 @@ export class DataDirectory {
   #lock: number
   #isNew = false
   #lostTail: number | null = null
+  #hasNewLoss = false
+  #isNewLossNoted = false
 
   private constructor(path: string, lock: number, clock: Clock) {
     this.path = path
@@ -148,14 +150,36 @@ export class DataDirectory {
     // The first broker here has nothing to lose.
     const isNew = this.#isNew && noted === undefined
     if (!isClean && !isNew) {
-      this.#lostTail = Math.max(this.#clock.nowMs(), (this.#lostTail ?? 0) + 1)
+      this.#lostTail = this.#nextLoss()
       await replaceFile(this.#lostTailPath, `${this.#lostTail}\n`)
     }
     await replaceFile(path, `${current}\n`)
   }
 
+  #nextLoss(): number {
+    return Math.max(this.#clock.nowMs(), (this.#lostTail ?? 0) + 1)
+  }
+
+  /**
+   * The disk failed: the kernel drops what it could not write, so the next start may find less than
+   * was there, and tells of it as of a machine that went down. Throws if that cannot be noted.
+   */
+  async noteLoss(): Promise<void> {
+    this.#hasNewLoss = true
+    if (this.#isNewLossNoted) return
+    this.#isNewLossNoted = true
+    try {
+      await replaceFile(this.#lostTailPath, `${this.#nextLoss()}\n`)
+    } catch (error) {
+      this.#isNewLossNoted = false
+      throw error
+    }
+  }
+
   /** Everything was handed over to other brokers: nobody counts on what these logs may lack. */
   async settleLostTail(): Promise<void> {
+    // What the disk failed to take meanwhile is the next start's to tell.
+    if (this.#hasNewLoss) return
     if (this.#lostTail !== null) await rm(this.#lostTailPath, { force: true })
     this.#lostTail = null
   }

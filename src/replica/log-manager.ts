@@ -397,7 +397,21 @@ export class LogManager implements LogStore {
   }
 
   #noticeFailure(log: ShardLog): void {
-    if (log.log !== NO_LOG && !log.isOnline) this.#events?.failed(log)
+    if (log.log === NO_LOG || log.isOnline) return
+    void this.#noteLoss()
+    this.#events?.failed(log)
+  }
+
+  /** Has the next start tell that records may be gone: nobody is to count on this replica then. */
+  async #noteLoss(): Promise<void> {
+    try {
+      await this.#options.directory.noteLoss()
+    } catch (error) {
+      this.#options.logger.error(
+        { error: String(error) },
+        'the failure of a disk could not be noted there; the next start may not know of it',
+      )
+    }
   }
 
   /**
@@ -576,5 +590,6 @@ export class LogManager implements LogStore {
     await this.checkpoint()
     const whole = await this.#closeLogs(this.logs, true)
     if (whole) await this.#options.directory.writeCleanShutdownMark()
+    else await this.#noteLoss()
   }
 }

@@ -574,4 +574,8 @@ test('a log whose disk failed has no role, and the others are told', async (t) =
     ErrorCode.KAFKA_STORAGE_ERROR,
   ])
   assert.ok(setting.partition('t', 1).isLeader)
+  const { directory } = setting.harness
+  await setting.harness.close()
+  await directory.takeCleanShutdownMark()
+  assert.ok(directory.mayHaveLostTail, 'the next start tells that records may be gone')
 })
