@@ -16,9 +16,10 @@ import { FetchPurgatory } from './replica/delayed-fetch.ts'
 import { createInternalLog } from './replica/internal-log.ts'
 import { LogManager } from './replica/log-manager.ts'
 import { nativeLeaderLinks } from './replica/native-leader-link.ts'
-import { ReplicaManager } from './replica/replica-manager.ts'
+import type { ReplicaManager } from './replica/replica-manager.ts'
 import { type Apis, createApis } from './server/apis.ts'
 import { ClusterMember } from './server/cluster/cluster-member.ts'
+import { createMemberReplicas } from './server/cluster/member-replicas.ts'
 import { noLinks } from './server/cluster/no-links.ts'
 import { ConversionPool } from './shard/conversion-pool.ts'
 import { Shard } from './shard/shard.ts'
@@ -164,34 +165,17 @@ export class Broker {
       logger: others === null ? quieter(clusterLogger) : clusterLogger,
     })
     this.#member = member
-    const replicas = new ReplicaManager({
-      ...{ brokerId, clusterId, logs, clock, timers: this.#timers },
-      settings: {
-        lagTimeMaxMs: config.replicaLagTimeMaxMs,
-        fetchMinBytes: config.replicaFetchMinBytes,
-        fetchWaitMaxMs: config.replicaFetchWaitMaxMs,
-        fetchMaxBytes: config.replicaFetchMaxBytes,
-        fetchResponseMaxBytes: config.replicaFetchResponseMaxBytes,
-        fetchBackoffMs: config.replicaFetchBackoffMs,
-        fetchersPerLeader: config.numReplicaFetchers,
-      },
-      brokerEpoch: () => member.brokerEpoch,
-      epochOf: (id) => member.brokers.epochOf(id),
-      addressOf: (id) => member.brokers.addressOf(id),
+    const replicas = createMemberReplicas({
+      ...{ brokerId, clusterId, config, registry, topicConfigs, member, logs, clock },
+      timers: this.#timers,
       openLink: nativeLeaderLinks({
         ...{ transport, brokerId, timers: this.#timers },
         timeoutMs: config.replicaSocketTimeoutMs,
       }),
-      controller: member.channel,
-      topicConfig: (topic) => topicConfigs.effective(topic),
-      lost: (id) => member.suspect(id),
       roleChanged: (partition) => this.#apis?.roleChanged(partition),
-      logDirFailed: () => this.#announceLogDirFailure(registry, brokerId),
       logger: logger.child({ room: 'replica' }),
     })
     this.#replicas = replicas
-    member.brokers.onChange(() => replicas.brokersChanged())
-    member.controller.onController(() => replicas.controllerChanged())
     const apis = createApis({
       ...{ loaded, brokerId, registry, metadata, texts, brokerConfigs, topicConfigs, member },
       ...{ replicas, purgatory, clock, random },
@@ -288,13 +272,6 @@ export class Broker {
       })
     }
     return endpoints
-  }
-
-  /** Has the controller find other leaders for what was on the disk that failed. */
-  #announceLogDirFailure(registry: ClusterRegistry, brokerId: number): void {
-    registry.announceLogDirFailure(brokerId).catch((error: unknown) => {
-      this.#options.logger.error({ err: error }, 'the failure of a disk could not be announced')
-    })
   }
 
   async #openRegistry(

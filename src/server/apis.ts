@@ -25,7 +25,7 @@ import { createApiTable } from './api-table.ts'
 import type { apisBetweenBrokers } from './apis-between-brokers.ts'
 import type { ClusterMember } from './cluster/cluster-member.ts'
 import { watchConfigs } from './cluster/config-watch.ts'
-import { applyUpdateMetadata } from './cluster/metadata-update.ts'
+import { metadataUpdates } from './cluster/metadata-update.ts'
 import { ControllerForwarding } from './controller-forwarding.ts'
 import { createDataPath } from './data-path.ts'
 import { GroupRoles } from './group-roles.ts'
@@ -129,19 +129,12 @@ export function createApis(options: ApisOptions): Apis {
   const unwatchConfigs = watchConfigs({ ...options, brokerId, registry, metadata, replicas })
   member.attach({
     replicas,
-    updateMetadata: async (request) => {
-      const wanted = request.topicStates.map(({ topicName }) => topicName)
-      await options.topicConfigs.load(wanted)
-      const removed = applyUpdateMetadata(request, {
-        metadata,
-        epochOf: (id) => member.brokers.epochOf(id),
-        configsOf: (topic) => options.topicConfigs.configsOf(topic),
-      })
-      for (const topic of removed) {
-        options.topicConfigs.forget(topic)
-        void groups.topicDeleted(topic)
-      }
-    },
+    updateMetadata: metadataUpdates({
+      metadata,
+      topicConfigs: options.topicConfigs,
+      epochOf: (id) => member.brokers.epochOf(id),
+      removed: (topic) => void groups.topicDeleted(topic),
+    }),
   })
   const expireOffsets = (): void => {
     options.timers.schedule(config.offsetsRetentionCheckIntervalMs, () => {
