@@ -6,7 +6,8 @@
  *   every broker that becomes leader, and is on every replica that joins the ISR;
  * - what a producer was told to be stored with acks=-1 is committed, at the offset it was told;
  * - the epoch of the controllers that write the state of a partition only grows;
- * - the high watermark of a log never goes back while its broker leads.
+ * - the high watermark of a log never goes back while its broker leads;
+ * - no record is deleted but those that somebody asked to delete and that were committed.
  *
  * It sees what ZooKeeper decides and what logs do, and knows nothing of the brokers' own opinions.
  */
@@ -35,6 +36,10 @@ interface PartitionHistory {
   /** Leader epoch → how much was committed when it began. */
   readonly begins: Map<number, number>
   state: State | null
+  /** What is before it may be deleted. */
+  deletedBefore: number
+  /** Whether all that is committed may be. */
+  isDeletedWhole: boolean
 }
 
 const STATE_PATH = /^\/brokers\/topics\/([^/]+)\/partitions\/(\d+)\/state$/
@@ -73,6 +78,8 @@ export class Invariants {
         leaders: new Map(),
         begins: new Map(),
         state: null,
+        deletedBefore: 0,
+        isDeletedWhole: false,
       }
       this.#histories.set(key, history)
     }
@@ -218,6 +225,22 @@ export class Invariants {
         return
       }
     }
+  }
+
+  /** Somebody is about to ask for it; −1: up to the high watermark. */
+  recordsDeleted(topic: string, partition: number, offset: number): void {
+    const history = this.history(this.topicIds.get(topic) ?? '', topic, partition)
+    if (offset < 0) history.isDeletedWhole = true
+    else history.deletedBefore = Math.max(history.deletedBefore, offset)
+  }
+
+  /** The start of a log has moved. */
+  started(broker: SimulatedBroker, { stored }: SimulatedLog): void {
+    const history = this.history(stored.topicId, stored.topic, stored.partition)
+    const { committed, deletedBefore, isDeletedWhole, name } = history
+    const limit = isDeletedWhole ? committed.length : Math.min(committed.length, deletedBefore)
+    if (stored.logStart <= limit) return
+    this.#world.violated(`${name}: ${broker.name} has nothing before ${stored.logStart}`)
   }
 
   /** A log is cut: nothing that is committed may be where it matters. */
