@@ -40,6 +40,8 @@ interface PartitionHistory {
   deletedBefore: number
   /** Whether all that is committed may be. */
   isDeletedWhole: boolean
+  /** The furthest start of a log: replicas that begin earlier may have anything before it. */
+  startMax: number
 }
 
 const STATE_PATH = /^\/brokers\/topics\/([^/]+)\/partitions\/(\d+)\/state$/
@@ -80,6 +82,7 @@ export class Invariants {
         state: null,
         deletedBefore: 0,
         isDeletedWhole: false,
+        startMax: 0,
       }
       this.#histories.set(key, history)
     }
@@ -172,7 +175,7 @@ export class Invariants {
 
   /** Whether the broker has what was committed up to there. */
   #checkCommitted(
-    { committed, topicId }: PartitionHistory,
+    { committed, topicId, startMax }: PartitionHistory,
     {
       key,
       brokerId,
@@ -193,7 +196,7 @@ export class Invariants {
       this.#world.violated(`${what}: broker ${brokerId} has ${logEnd} of ${end} committed records`)
       return
     }
-    for (let offset = own?.logStart ?? 0; offset < end; offset++) {
+    for (let offset = Math.max(own?.logStart ?? 0, startMax); offset < end; offset++) {
       if (isSame(own?.at(offset), committed[offset])) continue
       this.#world.violated(`${what}: broker ${brokerId} has another record at ${offset}`)
       return
@@ -205,7 +208,8 @@ export class Invariants {
     const { stored } = log
     const history = this.history(stored.topicId, stored.topic, stored.partition)
     const { committed } = history
-    const from = Math.max(stored.logStart, Math.min(committed.length, highWatermark - 64))
+    const first = Math.max(stored.logStart, history.startMax)
+    const from = Math.max(first, Math.min(committed.length, highWatermark - 64))
     for (let offset = from; offset < highWatermark; offset++) {
       const record = stored.at(offset) as StoredRecord
       const known = committed[offset]
@@ -239,6 +243,7 @@ export class Invariants {
     const history = this.history(stored.topicId, stored.topic, stored.partition)
     const { committed, deletedBefore, isDeletedWhole, name } = history
     const limit = isDeletedWhole ? committed.length : Math.min(committed.length, deletedBefore)
+    history.startMax = Math.max(history.startMax, stored.logStart)
     if (stored.logStart <= limit) return
     this.#world.violated(`${name}: ${broker.name} has nothing before ${stored.logStart}`)
   }
@@ -299,8 +304,8 @@ export class Invariants {
     offset: number,
     value: number,
   ): void {
-    const { committed, name } = this.history(at.topicId, at.topic, at.partition)
-    if (committed[offset]?.value !== value) {
+    const { committed, name, startMax } = this.history(at.topicId, at.topic, at.partition)
+    if (offset >= startMax && committed[offset]?.value !== value) {
       this.#world.violated(
         `${name}: ${value} is read at ${offset}, where ${text(committed[offset])} is committed`,
       )
@@ -310,7 +315,7 @@ export class Invariants {
   /** In the end: all replicas of a partition have the same log, with all that was committed. */
   replicasAgree(topic: string, partition: number, replicas: readonly number[]): void {
     const topicId = this.topicIds.get(topic) as string
-    const { committed, name } = this.history(topicId, topic, partition)
+    const { committed, name, startMax } = this.history(topicId, topic, partition)
     for (const id of replicas) {
       const stored = this.#brokers.get(id)?.disk.logs.get(name)
       if (stored === undefined || stored.topicId !== topicId) {
@@ -322,7 +327,7 @@ export class Invariants {
           `${name}: broker ${id} has ${stored.logEnd} records, ${committed.length} are committed`,
         )
       }
-      for (let offset = stored.logStart; offset < stored.logEnd; offset++) {
+      for (let offset = Math.max(stored.logStart, startMax); offset < stored.logEnd; offset++) {
         if (isSame(stored.at(offset), committed[offset])) continue
         this.#world.violated(`${name}: broker ${id} has another record at ${offset} in the end`)
         return
