@@ -34,6 +34,16 @@ async function readIfThere(path: string): Promise<string | null> {
   }
 }
 
+function areSame(some: readonly PartitionOffset[], others: readonly PartitionOffset[]): boolean {
+  if (some.length !== others.length) return false
+  return some.every((one, i) => {
+    const other = others[i] as PartitionOffset
+    return (
+      one.offset === other.offset && one.partition === other.partition && one.topic === other.topic
+    )
+  })
+}
+
 export interface PartitionFolder {
   readonly topic: string
   readonly partition: number
@@ -57,6 +67,8 @@ export class DataDirectory {
   #lostTail: number | null = null
   #hasNewLoss = false
   #isNewLossNoted = false
+  /** What each checkpoint holds. */
+  readonly #written = new Map<string, readonly PartitionOffset[]>()
 
   private constructor(path: string, lock: number, clock: Clock) {
     this.path = path
@@ -205,16 +217,25 @@ export class DataDirectory {
     }
   }
 
-  async writeRecoveryPoints(offsets: readonly PartitionOffset[]): Promise<void> {
-    await writeCheckpoint(join(this.path, 'recovery-point-offset-checkpoint'), offsets)
+  writeRecoveryPoints(offsets: readonly PartitionOffset[]): Promise<void> {
+    return this.#writeCheckpoint('recovery-point-offset-checkpoint', offsets)
   }
 
-  async writeHighWatermarks(offsets: readonly PartitionOffset[]): Promise<void> {
-    await writeCheckpoint(join(this.path, 'replication-offset-checkpoint'), offsets)
+  writeHighWatermarks(offsets: readonly PartitionOffset[]): Promise<void> {
+    return this.#writeCheckpoint('replication-offset-checkpoint', offsets)
   }
 
-  async writeLogStarts(offsets: readonly PartitionOffset[]): Promise<void> {
-    await writeCheckpoint(join(this.path, 'log-start-offset-checkpoint'), offsets)
+  writeLogStarts(offsets: readonly PartitionOffset[]): Promise<void> {
+    return this.#writeCheckpoint('log-start-offset-checkpoint', offsets)
+  }
+
+  /** One at a time of each name. What is as it was last written is not written again. */
+  async #writeCheckpoint(name: string, offsets: readonly PartitionOffset[]): Promise<void> {
+    const written = this.#written.get(name)
+    if (written !== undefined && areSame(written, offsets)) return
+    this.#written.delete(name)
+    await writeCheckpoint(join(this.path, name), offsets)
+    this.#written.set(name, offsets)
   }
 
   /** Up to where compacted logs were cleaned. Throws as `readCheckpoint`. */
@@ -223,7 +244,7 @@ export class DataDirectory {
   }
 
   async writeCleanerOffsets(offsets: readonly PartitionOffset[]): Promise<void> {
-    await writeCheckpoint(join(this.path, CLEANER_OFFSETS), offsets)
+    await this.#writeCheckpoint(CLEANER_OFFSETS, offsets)
   }
 
   /** The partitions that have a folder here; those of deleted topics (`*-delete`) are removed. */

@@ -67,8 +67,6 @@ export class LogManager implements LogStore {
   #naming: Promise<void> = Promise.resolve()
   #restarts: Promise<void> = Promise.resolve()
   #removals: Promise<void> = Promise.resolve()
-  /** As it was last written. */
-  #highWatermarks = ''
 
   constructor(options: LogManagerOptions) {
     this.#options = options
@@ -542,22 +540,17 @@ export class LogManager implements LogStore {
         }
       }
       await this.#options.directory.writeRecoveryPoints(points)
-      await this.#writeHighWatermarks()
+      await this.#options.directory.writeHighWatermarks(this.#offsets((log) => log.highWatermark))
       await this.#options.directory.writeLogStarts(this.#offsets((log) => log.logStart))
     })
   }
 
   /** Writes the high watermarks, if one of them has moved. */
   checkpointHighWatermarks(): Promise<void> {
-    return this.#write(() => this.#writeHighWatermarks())
-  }
-
-  async #writeHighWatermarks(): Promise<void> {
-    const offsets = this.#offsets((log) => log.highWatermark)
-    const text = offsets.map((one) => `${one.topic} ${one.partition} ${one.offset}`).join()
-    if (text === this.#highWatermarks) return
-    await this.#options.directory.writeHighWatermarks(offsets)
-    this.#highWatermarks = text
+    const { directory } = this.#options
+    return this.#write(() =>
+      directory.writeHighWatermarks(this.#offsets((log) => log.highWatermark)),
+    )
   }
 
   #offsets(read: (log: ShardLog) => number): PartitionOffset[] {

@@ -1,6 +1,6 @@
 /** A data directory tells whether the machine may have taken what was not synced. */
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -85,4 +85,19 @@ test('what a disk did not take is a loss that the next start tells of', async (t
   await next.settleLostTail()
   next.close()
   assert.deepEqual(await live(path, 'in order'), [false, false])
+})
+
+test('a checkpoint is written again only when it says something else', async (t) => {
+  const path = await start(t)
+  const directory = await DataDirectory.open(path, clock)
+  t.after(() => directory.close())
+  const written = async (offset: number): Promise<number> => {
+    await directory.writeHighWatermarks([{ topic: 't', partition: 0, offset }])
+    return (await stat(join(path, 'replication-offset-checkpoint'))).ino
+  }
+  const first = await written(1)
+  assert.equal(await written(1), first)
+  // Another file is put in its place.
+  assert.notEqual(await written(2), first)
+  assert.deepEqual((await directory.readCheckpoints()).highWatermarks, new Map([['t-0', 2]]))
 })
