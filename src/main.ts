@@ -17,6 +17,15 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
+function prepareLog(): void {
+  try {
+    loadLogWriter()
+  } catch (error) {
+    // The first line will try again.
+    process.stderr.write(`shardlog-server: no log can be written now: ${messageOf(error)}\n`)
+  }
+}
+
 export async function main(args: readonly string[]): Promise<void> {
   const parsed = (() => {
     try {
@@ -82,5 +91,5 @@ export async function main(args: readonly string[]): Promise<void> {
     `shardlog ready on ${addresses.join(', ')}, data in ${broker.dataDirectory}, ` +
       `${broker.recoveredPartitions} partitions recovered, ${ms} ms since process start\n`,
   )
-  setTimeout(loadLogWriter, LOG_WRITER_DELAY_MS).unref()
+  if (level !== 'silent') setTimeout(prepareLog, LOG_WRITER_DELAY_MS).unref()
 }
