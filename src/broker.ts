@@ -16,15 +16,11 @@ import { FetchPurgatory } from './replica/delayed-fetch.ts'
 import { createInternalLog } from './replica/internal-log.ts'
 import { LogManager } from './replica/log-manager.ts'
 import { nativeLeaderLinks } from './replica/native-leader-link.ts'
-import { ReplicaManager } from './replica/replica-manager.ts'
+import type { ReplicaManager } from './replica/replica-manager.ts'
 import { type Apis, createApis } from './server/apis.ts'
 import { ClusterMember } from './server/cluster/cluster-member.ts'
-import {
-  portRefuses,
-  remoteBrokerLinks,
-  remoteControllerConnections,
-  resolveHost,
-} from './server/cluster/remote-links.ts'
+import { createMemberReplicas } from './server/cluster/member-replicas.ts'
+import { noLinks } from './server/cluster/no-links.ts'
 import { ConversionPool } from './shard/conversion-pool.ts'
 import { Shard } from './shard/shard.ts'
 import { type Clock, systemClock } from './util/clock.ts'
@@ -39,8 +35,6 @@ const FRAME_STALL_MS = 30_000
 const PARTITIONS_PER_TOPIC_MAX = 1_000_000
 /** Of a connection to another broker. */
 const CONNECT_TIMEOUT_MS = 10_000
-/** For the port of a broker that may be dead. */
-const PROBE_TIMEOUT_MS = 1000
 
 export interface BrokerOptions {
   readonly config: LoadedConfig
@@ -118,7 +112,7 @@ export class Broker {
   async #start(): Promise<void> {
     const { config: loaded, logger, clock, random } = this.#options
     const { config } = loaded
-    const directory = await DataDirectory.open(resolve(loaded.logDirs[0] as string))
+    const directory = await DataDirectory.open(resolve(loaded.logDirs[0] as string), clock)
     this.#directory = directory
     const meta = await directory.readMeta()
 
@@ -154,55 +148,34 @@ export class Broker {
     logs.endStart()
 
     const listenerName = config.interBrokerListenerName ?? (loaded.listeners[0]?.name as string)
+    const others = config.zookeeperConnect === null ? null : await loadClusterModules()
     const clusterLogger = logger.child({ room: 'cluster' })
     const member = new ClusterMember({
       ...{ brokerId, config, texts, topicConfigs, registry, listenerName, clock, random },
       timers: this.#timers,
       lostTail: directory.lostTail,
       links: (brokers) => {
-        const options = {
+        if (others === null) return noLinks
+        return others.remoteLinks({
           ...{ brokerId, brokers, connectTimeoutMs: CONNECT_TIMEOUT_MS },
           timeoutMs: config.controllerSocketTimeoutMs,
-        }
-        return {
-          toBroker: remoteBrokerLinks(options),
-          toController: remoteControllerConnections(options),
-          probe: (address) => portRefuses(address, PROBE_TIMEOUT_MS),
-          resolve: resolveHost,
-        }
+        })
       },
       // A broker alone has nobody to tell who the controller is.
-      logger: config.zookeeperConnect === null ? quieter(clusterLogger) : clusterLogger,
+      logger: others === null ? quieter(clusterLogger) : clusterLogger,
     })
     this.#member = member
-    const replicas = new ReplicaManager({
-      ...{ brokerId, clusterId, logs, clock, timers: this.#timers },
-      settings: {
-        lagTimeMaxMs: config.replicaLagTimeMaxMs,
-        fetchMinBytes: config.replicaFetchMinBytes,
-        fetchWaitMaxMs: config.replicaFetchWaitMaxMs,
-        fetchMaxBytes: config.replicaFetchMaxBytes,
-        fetchResponseMaxBytes: config.replicaFetchResponseMaxBytes,
-        fetchBackoffMs: config.replicaFetchBackoffMs,
-        fetchersPerLeader: config.numReplicaFetchers,
-      },
-      brokerEpoch: () => member.brokerEpoch,
-      epochOf: (id) => member.brokers.epochOf(id),
-      addressOf: (id) => member.brokers.addressOf(id),
+    const replicas = createMemberReplicas({
+      ...{ brokerId, clusterId, config, registry, topicConfigs, member, logs, clock },
+      timers: this.#timers,
       openLink: nativeLeaderLinks({
         ...{ transport, brokerId, timers: this.#timers },
         timeoutMs: config.replicaSocketTimeoutMs,
       }),
-      controller: member.channel,
-      topicConfig: (topic) => topicConfigs.effective(topic),
-      lost: (id) => member.suspect(id),
       roleChanged: (partition) => this.#apis?.roleChanged(partition),
-      logDirFailed: () => this.#announceLogDirFailure(registry, brokerId),
       logger: logger.child({ room: 'replica' }),
     })
     this.#replicas = replicas
-    member.brokers.onChange(() => replicas.brokersChanged())
-    member.controller.onController(() => replicas.controllerChanged())
     const apis = createApis({
       ...{ loaded, brokerId, registry, metadata, texts, brokerConfigs, topicConfigs, member },
       ...{ replicas, purgatory, clock, random },
@@ -211,6 +184,7 @@ export class Broker {
       conversions: this.#conversions,
       transport: transport.id,
       dataDirectory: directory.path,
+      betweenBrokers: others?.apisBetweenBrokers ?? null,
       logger: logger.child({ room: 'server' }),
     })
     this.#apis = apis
@@ -298,13 +272,6 @@ export class Broker {
       })
     }
     return endpoints
-  }
-
-  /** Has the controller find other leaders for what was on the disk that failed. */
-  #announceLogDirFailure(registry: ClusterRegistry, brokerId: number): void {
-    registry.announceLogDirFailure(brokerId).catch((error: unknown) => {
-      this.#options.logger.error({ err: error }, 'the failure of a disk could not be announced')
-    })
   }
 
   async #openRegistry(
@@ -441,6 +408,15 @@ export class Broker {
     this.#registry = null
     this.#directory?.close()
   }
+}
+
+/** What only a broker with others needs: one that is alone is ready sooner without it. */
+async function loadClusterModules() {
+  const [{ remoteLinks }, { apisBetweenBrokers }] = await Promise.all([
+    import('./server/cluster/remote-links.ts'),
+    import('./server/apis-between-brokers.ts'),
+  ])
+  return { remoteLinks, apisBetweenBrokers }
 }
 
 function countsByAddress(text: string): Map<string, number> {

@@ -3,7 +3,10 @@ import { readFileSync } from 'node:fs'
 import { Broker } from './broker.ts'
 import { parseServerArguments, SERVER_USAGE } from './cli/server-arguments.ts'
 import { loadBrokerConfig, readProperties } from './config/load-broker-config.ts'
-import { createLogger, type Logger, silentLogger } from './util/logger.ts'
+import { createLogger, type Logger, loadLogWriter, silentLogger } from './util/logger.ts'
+
+/** The first clients come before that. */
+const LOG_WRITER_DELAY_MS = 1000
 
 function fail(message: string, hint: string): never {
   process.stderr.write(`shardlog-server: ${message.replaceAll('\n', ' ')}${hint}\n`)
@@ -12,6 +15,15 @@ function fail(message: string, hint: string): never {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
+}
+
+function prepareLog(): void {
+  try {
+    loadLogWriter()
+  } catch (error) {
+    // The first line will try again.
+    process.stderr.write(`shardlog-server: no log can be written now: ${messageOf(error)}\n`)
+  }
 }
 
 export async function main(args: readonly string[]): Promise<void> {
@@ -79,4 +91,5 @@ export async function main(args: readonly string[]): Promise<void> {
     `shardlog ready on ${addresses.join(', ')}, data in ${broker.dataDirectory}, ` +
       `${broker.recoveredPartitions} partitions recovered, ${ms} ms since process start\n`,
   )
+  if (level !== 'silent') setTimeout(prepareLog, LOG_WRITER_DELAY_MS).unref()
 }

@@ -4,9 +4,11 @@
  * one frame, which Java's clients do not know, and checksums and sizes that lie, which librdkafka
  * looks at.
  */
-import { compressSync, uncompressSync } from 'lz4-napi'
+import { onFirstUse } from '../util/on-first-use.ts'
 import { CorruptDataError, checkLimit } from './errors.ts'
 import { Xxhash32, xxhash32 } from './xxhash32.ts'
+
+const lz4 = onFirstUse<typeof import('lz4-napi')>('lz4-napi')
 
 const MAGIC = 0x184d2204
 const BLOCK_BYTES = 64 * 1024
@@ -115,6 +117,7 @@ function decompressBlock(block: Buffer, bytesMax: number): Buffer {
   const sized = Buffer.allocUnsafe(block.length + 4)
   sized.writeUInt32LE(Math.min(bytesMax, block.length * RATIO_MAX + 16), 0)
   block.copy(sized, 4)
+  const { uncompressSync } = lz4()
   try {
     return uncompressSync(sized)
   } catch (error) {
@@ -130,6 +133,7 @@ export function compressLz4(bytes: Buffer, brokenChecksum: boolean): Buffer {
   // Kafka's first lz4 clients took the checksum from the magic on; those of format 0 expect it so.
   header[6] = (xxhash32(header.subarray(brokenChecksum ? 0 : 4, 6)) >>> 8) & 0xff
   const parts: Buffer[] = [header]
+  const { compressSync } = lz4()
   for (let at = 0; at < bytes.length; at += BLOCK_BYTES) {
     const plain = bytes.subarray(at, at + BLOCK_BYTES)
     const packed = compressSync(plain).subarray(4)

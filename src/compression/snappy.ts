@@ -2,8 +2,10 @@
  * snappy: raw blocks, and the framing of Java's snappy library ("xerial") that Kafka's Java
  * clients write: a 16-byte header, then blocks with their length in front.
  */
-import { compressSync, uncompressSync } from 'snappy'
+import { onFirstUse } from '../util/on-first-use.ts'
 import { CorruptDataError, checkLimit } from './errors.ts'
+
+const snappy = onFirstUse<typeof import('snappy')>('snappy')
 
 const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00])
 const XERIAL_HEADER_BYTES = 16
@@ -66,6 +68,7 @@ function decompressBlock(block: Buffer, outputBytesMax: number): Buffer {
     throw new CorruptDataError(`a snappy block of ${block.length} bytes announces ${announced}`)
   }
   checkLimit(announced, outputBytesMax)
+  const { uncompressSync } = snappy()
   try {
     const result = uncompressSync(block, { asBuffer: true })
     return Buffer.isBuffer(result) ? result : Buffer.from(result)
@@ -80,6 +83,7 @@ export function compressSnappy(bytes: Buffer): Buffer {
   header.writeInt32BE(1, 8)
   header.writeInt32BE(1, 12)
   const parts: Buffer[] = [header]
+  const { compressSync } = snappy()
   for (let at = 0; at < bytes.length; at += BLOCK_BYTES) {
     const block = compressSync(bytes.subarray(at, at + BLOCK_BYTES))
     const length = Buffer.alloc(4)

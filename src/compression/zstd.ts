@@ -2,7 +2,7 @@
  * zstd through `zstd-napi`, the only package that builds everywhere here; `node:zlib` has it from
  * Node 22 on, and this file is all that must change then.
  */
-import { createRequire } from 'node:module'
+import { onFirstUse } from '../util/on-first-use.ts'
 import { CorruptDataError, checkLimit } from './errors.ts'
 
 interface DecompressionContext {
@@ -20,7 +20,7 @@ interface Binding {
   compressBound(bytes: number): number
 }
 
-const binding = createRequire(import.meta.url)('zstd-napi/binding') as Binding
+const zstd = onFirstUse<Binding>('zstd-napi/binding')
 
 const WINDOW_BYTES = 256 * 1024
 /**
@@ -31,8 +31,9 @@ const WINDOW_LOG_MAX = 27
 
 /** Windows of at most 256 KiB. Throws CorruptDataError and DecompressionLimitError. */
 export function* decompressZstd(input: Uint8Array, outputBytesMax: number): Generator<Buffer> {
-  const context = new binding.DCtx()
-  context.setParameter(binding.DParameter.windowLogMax, WINDOW_LOG_MAX)
+  const { DCtx, DParameter } = zstd()
+  const context = new DCtx()
+  context.setParameter(DParameter.windowLogMax, WINDOW_LOG_MAX)
   const window = Buffer.allocUnsafe(WINDOW_BYTES)
   let rest = input
   let total = 0
@@ -57,6 +58,7 @@ export function* decompressZstd(input: Uint8Array, outputBytesMax: number): Gene
 }
 
 export function compressZstd(bytes: Buffer, level: number): Buffer {
+  const binding = zstd()
   const out = Buffer.allocUnsafe(binding.compressBound(bytes.length))
   return out.subarray(0, binding.compress(out, bytes, level))
 }

@@ -7,6 +7,7 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path'
 import { getProperties } from 'properties-file'
 import { addon } from '../native/addon.ts'
+import type { Clock } from '../util/clock.ts'
 import { errnoName } from '../util/errno.ts'
 import {
   type PartitionOffset,
@@ -33,6 +34,16 @@ async function readIfThere(path: string): Promise<string | null> {
   }
 }
 
+function areSame(some: readonly PartitionOffset[], others: readonly PartitionOffset[]): boolean {
+  if (some.length !== others.length) return false
+  return some.every((one, i) => {
+    const other = others[i] as PartitionOffset
+    return (
+      one.offset === other.offset && one.partition === other.partition && one.topic === other.topic
+    )
+  })
+}
+
 export interface PartitionFolder {
   readonly topic: string
   readonly partition: number
@@ -50,17 +61,23 @@ export interface Checkpoints {
 
 export class DataDirectory {
   readonly path: string
+  readonly #clock: Clock
   #lock: number
   #isNew = false
   #lostTail: number | null = null
+  #hasNewLoss = false
+  #isNewLossNoted = false
+  /** What each checkpoint holds. */
+  readonly #written = new Map<string, readonly PartitionOffset[]>()
 
-  private constructor(path: string, lock: number) {
+  private constructor(path: string, lock: number, clock: Clock) {
     this.path = path
     this.#lock = lock
+    this.#clock = clock
   }
 
   /** Creates and locks it. Throws an Error with a one-line message. */
-  static async open(path: string): Promise<DataDirectory> {
+  static async open(path: string, clock: Clock): Promise<DataDirectory> {
     try {
       await mkdir(path, { recursive: true })
     } catch (error) {
@@ -71,7 +88,7 @@ export class DataDirectory {
       throw new Error(`the data directory ${path} is in use by another broker (its .lock is held)`)
     }
     if (lock < 0) throw new Error(`cannot lock the data directory ${path}: ${errnoName(lock)}`)
-    const directory = new DataDirectory(path, lock)
+    const directory = new DataDirectory(path, lock, clock)
     directory.#isNew = (await readIfThere(directory.#metaPath)) === null
     return directory
   }
@@ -145,14 +162,36 @@ export class DataDirectory {
     // The first broker here has nothing to lose.
     const isNew = this.#isNew && noted === undefined
     if (!isClean && !isNew) {
-      this.#lostTail = Date.now()
+      this.#lostTail = this.#nextLoss()
       await replaceFile(this.#lostTailPath, `${this.#lostTail}\n`)
     }
     await replaceFile(path, `${current}\n`)
   }
 
+  #nextLoss(): number {
+    return Math.max(this.#clock.nowMs(), (this.#lostTail ?? 0) + 1)
+  }
+
+  /**
+   * The disk failed: the kernel drops what it could not write, so the next start may find less than
+   * was there, and tells of it as of a machine that went down. Throws if that cannot be noted.
+   */
+  async noteLoss(): Promise<void> {
+    this.#hasNewLoss = true
+    if (this.#isNewLossNoted) return
+    this.#isNewLossNoted = true
+    try {
+      await replaceFile(this.#lostTailPath, `${this.#nextLoss()}\n`)
+    } catch (error) {
+      this.#isNewLossNoted = false
+      throw error
+    }
+  }
+
   /** Everything was handed over to other brokers: nobody counts on what these logs may lack. */
   async settleLostTail(): Promise<void> {
+    // What the disk failed to take meanwhile is the next start's to tell.
+    if (this.#hasNewLoss) return
     if (this.#lostTail !== null) await rm(this.#lostTailPath, { force: true })
     this.#lostTail = null
   }
@@ -178,16 +217,25 @@ export class DataDirectory {
     }
   }
 
-  async writeRecoveryPoints(offsets: readonly PartitionOffset[]): Promise<void> {
-    await writeCheckpoint(join(this.path, 'recovery-point-offset-checkpoint'), offsets)
+  writeRecoveryPoints(offsets: readonly PartitionOffset[]): Promise<void> {
+    return this.#writeCheckpoint('recovery-point-offset-checkpoint', offsets)
   }
 
-  async writeHighWatermarks(offsets: readonly PartitionOffset[]): Promise<void> {
-    await writeCheckpoint(join(this.path, 'replication-offset-checkpoint'), offsets)
+  writeHighWatermarks(offsets: readonly PartitionOffset[]): Promise<void> {
+    return this.#writeCheckpoint('replication-offset-checkpoint', offsets)
   }
 
-  async writeLogStarts(offsets: readonly PartitionOffset[]): Promise<void> {
-    await writeCheckpoint(join(this.path, 'log-start-offset-checkpoint'), offsets)
+  writeLogStarts(offsets: readonly PartitionOffset[]): Promise<void> {
+    return this.#writeCheckpoint('log-start-offset-checkpoint', offsets)
+  }
+
+  /** One at a time of each name. What is as it was last written is not written again. */
+  async #writeCheckpoint(name: string, offsets: readonly PartitionOffset[]): Promise<void> {
+    const written = this.#written.get(name)
+    if (written !== undefined && areSame(written, offsets)) return
+    this.#written.delete(name)
+    await writeCheckpoint(join(this.path, name), offsets)
+    this.#written.set(name, offsets)
   }
 
   /** Up to where compacted logs were cleaned. Throws as `readCheckpoint`. */
@@ -196,7 +244,7 @@ export class DataDirectory {
   }
 
   async writeCleanerOffsets(offsets: readonly PartitionOffset[]): Promise<void> {
-    await writeCheckpoint(join(this.path, CLEANER_OFFSETS), offsets)
+    await this.#writeCheckpoint(CLEANER_OFFSETS, offsets)
   }
 
   /** The partitions that have a folder here; those of deleted topics (`*-delete`) are removed. */

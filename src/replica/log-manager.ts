@@ -67,8 +67,6 @@ export class LogManager implements LogStore {
   #naming: Promise<void> = Promise.resolve()
   #restarts: Promise<void> = Promise.resolve()
   #removals: Promise<void> = Promise.resolve()
-  /** As it was last written. */
-  #highWatermarks = ''
 
   constructor(options: LogManagerOptions) {
     this.#options = options
@@ -399,7 +397,21 @@ export class LogManager implements LogStore {
   }
 
   #noticeFailure(log: ShardLog): void {
-    if (log.log !== NO_LOG && !log.isOnline) this.#events?.failed(log)
+    if (log.log === NO_LOG || log.isOnline) return
+    void this.#noteLoss()
+    this.#events?.failed(log)
+  }
+
+  /** Has the next start tell that records may be gone: nobody is to count on this replica then. */
+  async #noteLoss(): Promise<void> {
+    try {
+      await this.#options.directory.noteLoss()
+    } catch (error) {
+      this.#options.logger.error(
+        { error: String(error) },
+        'the failure of a disk could not be noted there; the next start may not know of it',
+      )
+    }
   }
 
   /**
@@ -530,22 +542,17 @@ export class LogManager implements LogStore {
         }
       }
       await this.#options.directory.writeRecoveryPoints(points)
-      await this.#writeHighWatermarks()
+      await this.#options.directory.writeHighWatermarks(this.#offsets((log) => log.highWatermark))
       await this.#options.directory.writeLogStarts(this.#offsets((log) => log.logStart))
     })
   }
 
   /** Writes the high watermarks, if one of them has moved. */
   checkpointHighWatermarks(): Promise<void> {
-    return this.#write(() => this.#writeHighWatermarks())
-  }
-
-  async #writeHighWatermarks(): Promise<void> {
-    const offsets = this.#offsets((log) => log.highWatermark)
-    const text = offsets.map((one) => `${one.topic} ${one.partition} ${one.offset}`).join()
-    if (text === this.#highWatermarks) return
-    await this.#options.directory.writeHighWatermarks(offsets)
-    this.#highWatermarks = text
+    const { directory } = this.#options
+    return this.#write(() =>
+      directory.writeHighWatermarks(this.#offsets((log) => log.highWatermark)),
+    )
   }
 
   #offsets(read: (log: ShardLog) => number): PartitionOffset[] {
@@ -578,5 +585,6 @@ export class LogManager implements LogStore {
     await this.checkpoint()
     const whole = await this.#closeLogs(this.logs, true)
     if (whole) await this.#options.directory.writeCleanShutdownMark()
+    else await this.#noteLoss()
   }
 }

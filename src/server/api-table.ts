@@ -2,12 +2,9 @@
  * The list of what is served. ApiVersions answers from it, so that exactly what is served is
  * advertised.
  */
-import { AllocateProducerIds } from '../protocol/messages/allocate-producer-ids.ts'
 import { AlterConfigs } from '../protocol/messages/alter-configs.ts'
-import { AlterPartition } from '../protocol/messages/alter-partition.ts'
 import { AlterPartitionReassignments } from '../protocol/messages/alter-partition-reassignments.ts'
 import { ApiVersions } from '../protocol/messages/api-versions.ts'
-import { ControlledShutdown } from '../protocol/messages/controlled-shutdown.ts'
 import { CreatePartitions } from '../protocol/messages/create-partitions.ts'
 import { CreateTopics } from '../protocol/messages/create-topics.ts'
 import { DeleteGroups } from '../protocol/messages/delete-groups.ts'
@@ -17,13 +14,11 @@ import { DescribeConfigs } from '../protocol/messages/describe-configs.ts'
 import { DescribeGroups } from '../protocol/messages/describe-groups.ts'
 import { DescribeTopicPartitions } from '../protocol/messages/describe-topic-partitions.ts'
 import { ElectLeaders } from '../protocol/messages/elect-leaders.ts'
-import { Envelope } from '../protocol/messages/envelope.ts'
 import { FindCoordinator } from '../protocol/messages/find-coordinator.ts'
 import { Heartbeat } from '../protocol/messages/heartbeat.ts'
 import { IncrementalAlterConfigs } from '../protocol/messages/incremental-alter-configs.ts'
 import { InitProducerId } from '../protocol/messages/init-producer-id.ts'
 import { JoinGroup } from '../protocol/messages/join-group.ts'
-import { LeaderAndIsr } from '../protocol/messages/leader-and-isr.ts'
 import { LeaveGroup } from '../protocol/messages/leave-group.ts'
 import { ListGroups } from '../protocol/messages/list-groups.ts'
 import { ListPartitionReassignments } from '../protocol/messages/list-partition-reassignments.ts'
@@ -31,17 +26,11 @@ import { Metadata } from '../protocol/messages/metadata.ts'
 import { OffsetCommit } from '../protocol/messages/offset-commit.ts'
 import { OffsetDelete } from '../protocol/messages/offset-delete.ts'
 import { OffsetFetch } from '../protocol/messages/offset-fetch.ts'
-import { StopReplica } from '../protocol/messages/stop-replica.ts'
 import { SyncGroup } from '../protocol/messages/sync-group.ts'
-import { UpdateMetadata } from '../protocol/messages/update-metadata.ts'
-import type { ClusterServices } from './cluster/cluster-services.ts'
 import type { ControllerForwarding } from './controller-forwarding.ts'
-import { createAllocateProducerIdsHandler } from './handlers/allocate-producer-ids.ts'
 import { createAlterConfigsHandler } from './handlers/alter-configs.ts'
-import { createAlterPartitionHandler } from './handlers/alter-partition.ts'
 import { createAlterPartitionReassignmentsHandler } from './handlers/alter-partition-reassignments.ts'
 import { createApiVersionsHandler, type ServedRange } from './handlers/api-versions.ts'
-import { createControlledShutdownHandler } from './handlers/controlled-shutdown.ts'
 import { createCreatePartitionsHandler } from './handlers/create-partitions.ts'
 import { createCreateTopicsHandler } from './handlers/create-topics.ts'
 import { createDeleteGroupsHandler } from './handlers/delete-groups.ts'
@@ -51,13 +40,11 @@ import { createDescribeConfigsHandler } from './handlers/describe-configs.ts'
 import { createDescribeGroupsHandler } from './handlers/describe-groups.ts'
 import { createDescribeTopicPartitionsHandler } from './handlers/describe-topic-partitions.ts'
 import { createElectLeadersHandler } from './handlers/elect-leaders.ts'
-import { createEnvelopeHandler } from './handlers/envelope.ts'
 import { createFindCoordinatorHandler } from './handlers/find-coordinator.ts'
 import { createHeartbeatHandler } from './handlers/heartbeat.ts'
 import { createIncrementalAlterConfigsHandler } from './handlers/incremental-alter-configs.ts'
 import { createInitProducerIdHandler } from './handlers/init-producer-id.ts'
 import { createJoinGroupHandler } from './handlers/join-group.ts'
-import { createLeaderAndIsrHandler } from './handlers/leader-and-isr.ts'
 import { createLeaveGroupHandler } from './handlers/leave-group.ts'
 import { createListGroupsHandler } from './handlers/list-groups.ts'
 import { createListPartitionReassignmentsHandler } from './handlers/list-partition-reassignments.ts'
@@ -65,9 +52,7 @@ import { createMetadataHandler } from './handlers/metadata.ts'
 import { createOffsetCommitHandler } from './handlers/offset-commit.ts'
 import { createOffsetDeleteHandler } from './handlers/offset-delete.ts'
 import { createOffsetFetchHandler } from './handlers/offset-fetch.ts'
-import { createStopReplicaHandler } from './handlers/stop-replica.ts'
 import { createSyncGroupHandler } from './handlers/sync-group.ts'
-import { createUpdateMetadataHandler } from './handlers/update-metadata.ts'
 import { type ServedApi, serve } from './request-dispatcher.ts'
 import type { Responder } from './responder.ts'
 import type { Services } from './services.ts'
@@ -77,13 +62,13 @@ export interface ApiTableOptions {
   readonly services: Services
   readonly forwarding: ControllerForwarding
   readonly dataPath: readonly ServedApi[]
-  /** null for a broker alone, which talks to no others. */
-  readonly cluster: ClusterServices | null
+  /** None for a broker alone, which talks to no others. */
+  readonly betweenBrokers: readonly ServedApi[]
 }
 
 /** Everything that is served. */
 export function createApiTable(options: ApiTableOptions): readonly ServedApi[] {
-  const { responder, services, forwarding, dataPath, cluster } = options
+  const { responder, services, forwarding, dataPath, betweenBrokers } = options
   const ranges: ServedRange[] = []
   const apis = [
     ...dataPath,
@@ -111,7 +96,7 @@ export function createApiTable(options: ApiTableOptions): readonly ServedApi[] {
     serve(responder, DescribeCluster, createDescribeClusterHandler(services)),
     serve(responder, DescribeTopicPartitions, createDescribeTopicPartitionsHandler(services)),
     ...controllerApis(services, forwarding),
-    ...(cluster === null ? [] : apisBetweenBrokers(responder, cluster)),
+    ...betweenBrokers,
   ].sort((a, b) => a.api.key - b.api.key)
   for (const { api, minVersion, maxVersion } of apis) {
     ranges.push({ apiKey: api.key, minVersion, maxVersion })
@@ -134,18 +119,5 @@ function controllerApis(
       createAlterPartitionReassignmentsHandler(services),
     ),
     forwarding.serve(ListPartitionReassignments, createListPartitionReassignmentsHandler(services)),
-  ]
-}
-
-/** What brokers ask each other, in the versions that Apache Kafka 3.9 uses with ZooKeeper. */
-function apisBetweenBrokers(responder: Responder, services: ClusterServices): readonly ServedApi[] {
-  return [
-    serve(responder, LeaderAndIsr, createLeaderAndIsrHandler(services), '5-7'),
-    serve(responder, StopReplica, createStopReplicaHandler(services), '3-4'),
-    serve(responder, UpdateMetadata, createUpdateMetadataHandler(services), '7-8'),
-    serve(responder, ControlledShutdown, createControlledShutdownHandler(services), '3'),
-    serve(responder, AlterPartition, createAlterPartitionHandler(services), '2-3'),
-    serve(responder, AllocateProducerIds, createAllocateProducerIdsHandler(services)),
-    serve(responder, Envelope, createEnvelopeHandler(services)),
   ]
 }

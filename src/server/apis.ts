@@ -22,9 +22,10 @@ import type { Logger } from '../util/logger.ts'
 import type { Random } from '../util/random.ts'
 import type { TimerQueue } from '../util/timer-queue.ts'
 import { createApiTable } from './api-table.ts'
+import type { apisBetweenBrokers } from './apis-between-brokers.ts'
 import type { ClusterMember } from './cluster/cluster-member.ts'
 import { watchConfigs } from './cluster/config-watch.ts'
-import { applyUpdateMetadata } from './cluster/metadata-update.ts'
+import { metadataUpdates } from './cluster/metadata-update.ts'
 import { ControllerForwarding } from './controller-forwarding.ts'
 import { createDataPath } from './data-path.ts'
 import { GroupRoles } from './group-roles.ts'
@@ -56,6 +57,8 @@ export interface ApisOptions {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
+  /** null for a broker alone. */
+  readonly betweenBrokers: typeof apisBetweenBrokers | null
 }
 
 export interface Apis {
@@ -113,10 +116,11 @@ export function createApis(options: ApisOptions): Apis {
   const dataPath = createDataPath({ ...options, responder })
   const apis = createApiTable({
     ...{ responder, services, forwarding, dataPath: dataPath.apis },
-    cluster:
-      config.zookeeperConnect === null
-        ? null
-        : { ...member, forwarding, logger, controlRequests: member.controlRequests },
+    betweenBrokers:
+      options.betweenBrokers?.(responder, {
+        ...member,
+        ...{ forwarding, logger, controlRequests: member.controlRequests },
+      }) ?? [],
   })
   const dispatcher = new RequestDispatcher(apis, (frame) => {
     // In the oldest version, which every client can read.
@@ -125,19 +129,12 @@ export function createApis(options: ApisOptions): Apis {
   const unwatchConfigs = watchConfigs({ ...options, brokerId, registry, metadata, replicas })
   member.attach({
     replicas,
-    updateMetadata: async (request) => {
-      const wanted = request.topicStates.map(({ topicName }) => topicName)
-      await options.topicConfigs.load(wanted)
-      const removed = applyUpdateMetadata(request, {
-        metadata,
-        epochOf: (id) => member.brokers.epochOf(id),
-        configsOf: (topic) => options.topicConfigs.configsOf(topic),
-      })
-      for (const topic of removed) {
-        options.topicConfigs.forget(topic)
-        void groups.topicDeleted(topic)
-      }
-    },
+    updateMetadata: metadataUpdates({
+      metadata,
+      topicConfigs: options.topicConfigs,
+      epochOf: (id) => member.brokers.epochOf(id),
+      removed: (topic) => void groups.topicDeleted(topic),
+    }),
   })
   const expireOffsets = (): void => {
     options.timers.schedule(config.offsetsRetentionCheckIntervalMs, () => {

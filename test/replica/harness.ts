@@ -134,9 +134,9 @@ export class Harness {
     } = {},
   ): Promise<Harness> {
     const path = options.path ?? (await mkdtemp(join(tmpdir(), 'shardlog-')))
-    const directory = await DataDirectory.open(path)
     // The files' own times count as well.
     const clock = new ManualClock(Date.now())
+    const directory = await DataDirectory.open(path, clock)
     const lines: Line[] = []
     const timers = new TimerQueue(clock)
     const transport = new Transport(

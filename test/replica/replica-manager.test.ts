@@ -574,6 +574,10 @@ test('a log whose disk failed has no role, and the others are told', async (t) =
     ErrorCode.KAFKA_STORAGE_ERROR,
   ])
   assert.ok(setting.partition('t', 1).isLeader)
+  const { directory } = setting.harness
+  await setting.harness.close()
+  await directory.takeCleanShutdownMark()
+  assert.ok(directory.mayHaveLostTail, 'the next start tells that records may be gone')
 })
 
 test('a log that a full disk takes no records for is given up if others have it', async (t) => {

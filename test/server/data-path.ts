@@ -223,8 +223,8 @@ export class DataPath {
 
   static async start(life: Life, options: DataPathOptions = {}): Promise<DataPath> {
     const path = await mkdtemp(join(tmpdir(), 'shardlog-'))
-    const directory = await DataDirectory.open(path)
     const clock = systemClock
+    const directory = await DataDirectory.open(path, clock)
     const timers = new TimerQueue(clock)
     const transport = new Transport(
       {

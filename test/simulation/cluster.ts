@@ -85,6 +85,8 @@ export class SimulatedCluster {
             advanced: () => undefined,
             appended: () => undefined,
             truncated: (log, to) => this.invariants.truncated(of, log, to),
+            started: (log) => this.invariants.started(of, log),
+            failed: () => this.invariants.unwhole.add(of.brokerId),
             committed: (log, offset) => this.invariants.committed(of, log, offset),
           }),
           roleChanged: (of, topic, partition) => this.invariants.roleChanged(of, topic, partition),
@@ -203,7 +205,7 @@ export class SimulatedCluster {
     }
   }
 
-  /** Everything that was done to it is undone: all run, all are connected. */
+  /** Everything that was done to it is undone but what failed disks did: all run, all are connected. */
   heal(): void {
     this.world.trace('--', 'heals')
     this.network.heal()
@@ -213,6 +215,38 @@ export class SimulatedCluster {
       broker.process.resume()
       if (!broker.isUp) broker.start()
     }
+  }
+
+  /** Gives brokers whose logs are offline other disks, and starts them again. */
+  replaceDisks(): void {
+    for (const brokerId of this.brokers.keys()) this.replaceDisk(brokerId)
+  }
+
+  replaceDisk(brokerId: number): void {
+    const broker = this.broker(brokerId)
+    broker.disk.failure = null
+    if (!broker.hasFailedLogs) return
+    broker.kill()
+    broker.start()
+  }
+
+  /** A replica that is counted on though its disk failed, and others are there; null if none is. */
+  whyCountedOn(): string | null {
+    if (this.controller === null) return 'there is no controller, or more than one'
+    for (const topic of this.invariants.topicIds.keys()) {
+      for (const [partition] of this.#assignmentOf(topic)) {
+        const { leader, isr } = this.invariants.stateOf(topic, partition) ?? { leader: -1, isr: [] }
+        const failed = isr.filter(
+          (id) => this.brokers.get(id)?.parts?.logs.find(topic, partition)?.hasFailed,
+        )
+        const name = `${topic}-${partition}`
+        if (failed.includes(leader)) return `${name} is led by ${leader}, whose disk failed`
+        if (failed.length > 0 && failed.length < isr.length) {
+          return `${name} has ${failed.join()} in its ISR, whose disks failed`
+        }
+      }
+    }
+    return null
   }
 
   /** Why the cluster is not whole; null if it is. */
@@ -262,6 +296,7 @@ export class SimulatedCluster {
         const replica = this.brokers.get(id)?.parts?.replicas.partition(topic, partition)
         if (replica?.leaderEpoch !== state.leader_epoch) return `${nameOf(id)} is behind in ${name}`
         if (replica.logEnd !== leader.logEnd) return `${nameOf(id)} lags in ${name}`
+        if (replica.logStart < leader.logStart) return `${nameOf(id)} begins too early in ${name}`
         if (replica.highWatermark !== leader.logEnd) return `${name} is not committed at ${id}`
       }
     }
@@ -293,11 +328,16 @@ export class SimulatedCluster {
   /** Checks that all replicas have the same in the end. */
   checkReplicas(): void {
     for (const topic of this.invariants.topicIds.keys()) {
-      const data = this.ensemble.head.node(`/brokers/topics/${topic}`)?.data ?? '{}'
-      const { partitions } = JSON.parse(data) as { partitions: Record<string, number[]> }
-      for (const [partition, replicas] of Object.entries(partitions)) {
-        this.invariants.replicasAgree(topic, Number(partition), replicas)
+      for (const [partition, replicas] of this.#assignmentOf(topic)) {
+        this.invariants.replicasAgree(topic, partition, replicas)
       }
     }
+  }
+
+  /** The replicas of each partition. */
+  #assignmentOf(topic: string): readonly (readonly [number, readonly number[]])[] {
+    const data = this.ensemble.head.node(`/brokers/topics/${topic}`)?.data || '{}'
+    const { partitions = {} } = JSON.parse(data) as { partitions?: Record<string, number[]> }
+    return Object.entries(partitions).map(([number, replicas]) => [Number(number), replicas])
   }
 }

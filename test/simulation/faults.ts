@@ -103,6 +103,16 @@ export class Faults {
         },
       },
       {
+        name: 'disk fails',
+        weight: 4,
+        strike: () => {
+          if (this.#cluster.whyNotWhole() === null) invariants.unwhole.clear()
+          // As with a loss of power.
+          if (invariants.unwhole.size > 0) return false
+          return this.#withBroker((broker) => this.#failDisk(broker))
+        },
+      },
+      {
         name: 'pause',
         weight: 5,
         strike: () =>
@@ -261,10 +271,23 @@ export class Faults {
       { name: 'topic created', weight: 2, strike: () => this.#admin.createTopic() },
       { name: 'topic deleted', weight: 2, strike: () => this.#admin.deleteTopic() },
       { name: 'partitions added', weight: 1, strike: () => this.#admin.addPartitions() },
+      { name: 'records deleted', weight: 2, strike: () => this.#admin.deleteRecords() },
       { name: 'preferred leaders elected', weight: 2, strike: () => this.#admin.electPreferred() },
       { name: 'replicas reassigned', weight: 3, strike: () => this.#admin.reassign() },
       { name: 'reassignment cancelled', weight: 1, strike: () => this.#admin.cancel() },
     ]
+  }
+
+  /** All of it or one log, until the broker is started with another one. */
+  #failDisk({ brokerId, disk, process }: SimulatedBroker): void {
+    const stored = [...disk.logs.keys()]
+    const one = stored[this.#random.integer(stored.length || 1)]
+    const logs = one === undefined || this.#random.integer(2) === 0 ? null : new Set([one])
+    const kind = this.#random.integer(2) === 0 ? 'sync' : 'write'
+    process.trace(`the disk fails (${kind}): ${one ?? 'all of it'}`)
+    disk.failure = { kind, logs }
+    this.#cluster.invariants.unwhole.add(brokerId)
+    this.#later(4000, () => this.#cluster.replaceDisk(brokerId))
   }
 
   #withBroker(what: (broker: SimulatedBroker) => void): boolean {

@@ -6,7 +6,8 @@
  *   every broker that becomes leader, and is on every replica that joins the ISR;
  * - what a producer was told to be stored with acks=-1 is committed, at the offset it was told;
  * - the epoch of the controllers that write the state of a partition only grows;
- * - the high watermark of a log never goes back while its broker leads.
+ * - the high watermark of a log never goes back while its broker leads;
+ * - no record is deleted but those that somebody asked to delete and that were committed.
  *
  * It sees what ZooKeeper decides and what logs do, and knows nothing of the brokers' own opinions.
  */
@@ -35,6 +36,12 @@ interface PartitionHistory {
   /** Leader epoch → how much was committed when it began. */
   readonly begins: Map<number, number>
   state: State | null
+  /** What is before it may be deleted. */
+  deletedBefore: number
+  /** Whether all that is committed may be. */
+  isDeletedWhole: boolean
+  /** The furthest start of a log: replicas that begin earlier may have anything before it. */
+  startMax: number
 }
 
 const STATE_PATH = /^\/brokers\/topics\/([^/]+)\/partitions\/(\d+)\/state$/
@@ -73,6 +80,9 @@ export class Invariants {
         leaders: new Map(),
         begins: new Map(),
         state: null,
+        deletedBefore: 0,
+        isDeletedWhole: false,
+        startMax: 0,
       }
       this.#histories.set(key, history)
     }
@@ -165,7 +175,7 @@ export class Invariants {
 
   /** Whether the broker has what was committed up to there. */
   #checkCommitted(
-    { committed, topicId }: PartitionHistory,
+    { committed, topicId, startMax }: PartitionHistory,
     {
       key,
       brokerId,
@@ -186,7 +196,7 @@ export class Invariants {
       this.#world.violated(`${what}: broker ${brokerId} has ${logEnd} of ${end} committed records`)
       return
     }
-    for (let offset = own?.logStart ?? 0; offset < end; offset++) {
+    for (let offset = Math.max(own?.logStart ?? 0, startMax); offset < end; offset++) {
       if (isSame(own?.at(offset), committed[offset])) continue
       this.#world.violated(`${what}: broker ${brokerId} has another record at ${offset}`)
       return
@@ -198,7 +208,8 @@ export class Invariants {
     const { stored } = log
     const history = this.history(stored.topicId, stored.topic, stored.partition)
     const { committed } = history
-    const from = Math.max(stored.logStart, Math.min(committed.length, highWatermark - 64))
+    const first = Math.max(stored.logStart, history.startMax)
+    const from = Math.max(first, Math.min(committed.length, highWatermark - 64))
     for (let offset = from; offset < highWatermark; offset++) {
       const record = stored.at(offset) as StoredRecord
       const known = committed[offset]
@@ -218,6 +229,23 @@ export class Invariants {
         return
       }
     }
+  }
+
+  /** Somebody is about to ask for it; −1: up to the high watermark. */
+  recordsDeleted(topic: string, partition: number, offset: number): void {
+    const history = this.history(this.topicIds.get(topic) ?? '', topic, partition)
+    if (offset < 0) history.isDeletedWhole = true
+    else history.deletedBefore = Math.max(history.deletedBefore, offset)
+  }
+
+  /** The start of a log has moved. */
+  started(broker: SimulatedBroker, { stored }: SimulatedLog): void {
+    const history = this.history(stored.topicId, stored.topic, stored.partition)
+    const { committed, deletedBefore, isDeletedWhole, name } = history
+    const limit = isDeletedWhole ? committed.length : Math.min(committed.length, deletedBefore)
+    history.startMax = Math.max(history.startMax, stored.logStart)
+    if (stored.logStart <= limit) return
+    this.#world.violated(`${name}: ${broker.name} has nothing before ${stored.logStart}`)
   }
 
   /** A log is cut: nothing that is committed may be where it matters. */
@@ -276,8 +304,8 @@ export class Invariants {
     offset: number,
     value: number,
   ): void {
-    const { committed, name } = this.history(at.topicId, at.topic, at.partition)
-    if (committed[offset]?.value !== value) {
+    const { committed, name, startMax } = this.history(at.topicId, at.topic, at.partition)
+    if (offset >= startMax && committed[offset]?.value !== value) {
       this.#world.violated(
         `${name}: ${value} is read at ${offset}, where ${text(committed[offset])} is committed`,
       )
@@ -287,7 +315,7 @@ export class Invariants {
   /** In the end: all replicas of a partition have the same log, with all that was committed. */
   replicasAgree(topic: string, partition: number, replicas: readonly number[]): void {
     const topicId = this.topicIds.get(topic) as string
-    const { committed, name } = this.history(topicId, topic, partition)
+    const { committed, name, startMax } = this.history(topicId, topic, partition)
     for (const id of replicas) {
       const stored = this.#brokers.get(id)?.disk.logs.get(name)
       if (stored === undefined || stored.topicId !== topicId) {
@@ -299,7 +327,7 @@ export class Invariants {
           `${name}: broker ${id} has ${stored.logEnd} records, ${committed.length} are committed`,
         )
       }
-      for (let offset = stored.logStart; offset < stored.logEnd; offset++) {
+      for (let offset = Math.max(stored.logStart, startMax); offset < stored.logEnd; offset++) {
         if (isSame(stored.at(offset), committed[offset])) continue
         this.#world.violated(`${name}: broker ${id} has another record at ${offset} in the end`)
         return

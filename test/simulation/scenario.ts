@@ -66,6 +66,13 @@ export async function runScenario(seed: number, options: ScenarioOptions = {}): 
     cluster.heal()
     const healMs = world.nowMs
     await world.runFor(500)
+    let whyCountedOn: string | null = ''
+    const isLed = await world.runUntil(() => {
+      whyCountedOn = cluster.whyCountedOn()
+      return whyCountedOn === null
+    }, HEAL_LIMIT_MS)
+    if (!isLed) throw new Error(`not well after ${HEAL_LIMIT_MS} ms: ${whyCountedOn}`)
+    cluster.replaceDisks()
     for (const client of [...producers, consumer]) client.stop()
     let why: string | null = ''
     const isWhole = await world.runUntil(() => {

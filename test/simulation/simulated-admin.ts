@@ -1,7 +1,12 @@
 /** Whoever creates, deletes and moves topics in a simulated cluster, and minds what it was told. */
 import { ErrorCode } from '../../src/protocol/error-codes.ts'
 import type { AdminRequest, BrokerParts } from './simulated-broker.ts'
-import { Client, type ClientOptions } from './simulated-clients.ts'
+import {
+  Client,
+  type ClientOptions,
+  type DeleteRecords,
+  type DeleteRecordsAnswer,
+} from './simulated-clients.ts'
 
 interface Outcome {
   readonly errorCode: number
@@ -136,6 +141,37 @@ export class SimulatedAdmin extends Client {
     const partition = this.random.integer(2)
     this.#send({ kind: 'reassign', topic: 't', partition, replicas: null }, () => undefined)
     return true
+  }
+
+  /** Everything before some offset of a partition, or all that is committed. */
+  deleteRecords(): boolean {
+    const topic = 't'
+    const partition = this.random.integer(2)
+    const { invariants } = this.options
+    const topicId = invariants.topicIds.get(topic)
+    if (topicId === undefined) return false
+    const { committed } = invariants.history(topicId, topic, partition)
+    const offset = this.random.integer(3) === 0 ? -1 : this.random.integer(committed.length + 2)
+    this.process.at(0, () => {
+      this.#deleteRecords({ topic, partition, offset, timeoutMs: TIMEOUT_MS }).catch(
+        (error: unknown) => this.process.trace(`delete records: ${error}`),
+      )
+    })
+    return true
+  }
+
+  async #deleteRecords(request: DeleteRecords): Promise<void> {
+    const { topic, partition, offset } = request
+    await this.refresh()
+    const found = this.partition(topic, partition)
+    if (found === undefined || found.leader < 0) return
+    this.options.invariants.recordsDeleted(topic, partition, offset)
+    const answer = (await this.ask(found.leader, 'DeleteRecords', request)) as DeleteRecordsAnswer
+    this.process.trace(`delete records before ${offset}: ${JSON.stringify(answer)}`)
+    if (answer.errorCode !== 0 || answer.lowWatermark >= offset) return
+    this.options.world.violated(
+      `${topic}-${partition}: deleted before ${offset}, and ${answer.lowWatermark} is there`,
+    )
   }
 
   #replicas(count: number): number[] {

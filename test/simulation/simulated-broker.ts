@@ -23,12 +23,13 @@ import { UpdateMetadata } from '../../src/protocol/messages/update-metadata.ts'
 import type { ClusterRegistry } from '../../src/registry/cluster-registry.ts'
 import { openZooKeeperRegistry } from '../../src/registry/zookeeper/zookeeper-registry.ts'
 import type { LeaderAddress, LeaderLink, LeaderOffsets } from '../../src/replica/leader-link.ts'
-import { ReplicaManager } from '../../src/replica/replica-manager.ts'
+import type { ReplicaManager } from '../../src/replica/replica-manager.ts'
 import { type ClusterLinks, ClusterMember } from '../../src/server/cluster/cluster-member.ts'
 import type { ClusterServices } from '../../src/server/cluster/cluster-services.ts'
 import { watchConfigs } from '../../src/server/cluster/config-watch.ts'
 import type { ControllerConnection } from '../../src/server/cluster/controller-channel.ts'
-import { applyUpdateMetadata } from '../../src/server/cluster/metadata-update.ts'
+import { createMemberReplicas } from '../../src/server/cluster/member-replicas.ts'
+import { metadataUpdates } from '../../src/server/cluster/metadata-update.ts'
 import { createAllocateProducerIdsHandler } from '../../src/server/handlers/allocate-producer-ids.ts'
 import { createAlterPartitionHandler } from '../../src/server/handlers/alter-partition.ts'
 import { createControlledShutdownHandler } from '../../src/server/handlers/controlled-shutdown.ts'
@@ -134,6 +135,11 @@ export class SimulatedBroker {
     return this.process.isUp
   }
 
+  /** Some of its logs are offline. */
+  get hasFailedLogs(): boolean {
+    return this.parts?.logs.hasFailed ?? false
+  }
+
   get controller(): Controller | null {
     return this.parts?.member.controller ?? null
   }
@@ -159,6 +165,7 @@ export class SimulatedBroker {
     this.hasJoined = false
     this.isStopping = false
     if (isPowerLost) this.disk.losePower(this.process.random)
+    this.disk.mend(this.process.random)
   }
 
   /** As SIGTERM: hands its leaderships on, writes what there is, and is down in the end. */
@@ -177,12 +184,13 @@ export class SimulatedBroker {
   }
 
   async #stop({ member, replicas, logs, registry }: BrokerParts): Promise<void> {
-    if (await member.leave()) this.disk.lostTail = null
+    // A loss of this life is told in the next one.
+    if ((await member.leave()) && !logs.hasFailed) this.disk.lostTail = null
     await member.stop()
     replicas.close()
     logs.sync()
     logs.checkpoint()
-    this.disk.isCleanlyShutDown = true
+    this.disk.isCleanlyShutDown = !logs.hasFailed
     await registry.close()
   }
 
@@ -233,6 +241,11 @@ export class SimulatedBroker {
           hooks.advanced(log)
           fetches.advanced()
         },
+        failed: (log) => {
+          hooks.failed(log)
+          // Of the next life, which will not have all that this one had.
+          disk.lostTail = process.life + 1
+        },
       },
     })
     logs.openAll((topic) => topicConfigs.effective(topic))
@@ -242,32 +255,25 @@ export class SimulatedBroker {
       lostTail,
       links: () => this.#links(config.controllerSocketTimeoutMs),
     })
-    const replicas: ReplicaManager = new ReplicaManager({
-      ...{ brokerId, clusterId, logs, clock, timers, logger },
-      settings: {
-        lagTimeMaxMs: config.replicaLagTimeMaxMs,
-        fetchMinBytes: config.replicaFetchMinBytes,
-        fetchWaitMaxMs: config.replicaFetchWaitMaxMs,
-        fetchMaxBytes: config.replicaFetchMaxBytes,
-        fetchResponseMaxBytes: config.replicaFetchResponseMaxBytes,
-        fetchBackoffMs: config.replicaFetchBackoffMs,
-        fetchersPerLeader: config.numReplicaFetchers,
+    const replicas: ReplicaManager = createMemberReplicas({
+      ...{
+        brokerId,
+        clusterId,
+        config,
+        registry,
+        topicConfigs,
+        member,
+        logs,
+        clock,
+        timers,
+        logger,
       },
-      brokerEpoch: () => member.brokerEpoch,
-      epochOf: (id) => member.brokers.epochOf(id),
-      addressOf: (id) => member.brokers.addressOf(id),
       openLink: (leader) => this.#openLeaderLink(leader, logs, config.replicaSocketTimeoutMs),
-      controller: member.channel,
-      topicConfig: (topic) => topicConfigs.effective(topic),
-      lost: (id) => member.suspect(id),
       roleChanged: ({ topic, partition }) => {
         fetches.advanced()
         observer.roleChanged(this, topic, partition)
       },
-      logDirFailed: () => undefined,
     })
-    member.brokers.onChange(() => replicas.brokersChanged())
-    member.controller.onController(() => replicas.controllerChanged())
     const epochOf = (id: number): number => member.brokers.epochOf(id)
     const fetches = new ReplicaFetches({ process, replicas, metadata, epochOf })
     watchConfigs({
@@ -275,15 +281,10 @@ export class SimulatedBroker {
     })
     member.attach({
       replicas,
-      updateMetadata: async (request) => {
-        await topicConfigs.load(request.topicStates.map(({ topicName }) => topicName))
-        const removed = applyUpdateMetadata(request, {
-          metadata,
-          epochOf,
-          configsOf: (topic) => topicConfigs.configsOf(topic),
-        })
-        for (const topic of removed) topicConfigs.forget(topic)
-      },
+      updateMetadata: metadataUpdates({
+        ...{ metadata, topicConfigs, epochOf },
+        removed: () => undefined,
+      }),
     })
     this.parts = {
       ...{ timers, registry, metadata, member, replicas, logs, fetches, topicConfigs },

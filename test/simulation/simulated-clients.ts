@@ -59,13 +59,28 @@ interface Read {
 interface ReadAnswer {
   readonly errorCode: number
   readonly topicId: string
+  readonly logStart: number
   readonly highWatermark: number
   readonly values: readonly number[]
 }
 
+export interface DeleteRecords {
+  readonly topic: string
+  readonly partition: number
+  /** −1: the high watermark. */
+  readonly offset: number
+  readonly timeoutMs: number
+}
+
+export interface DeleteRecordsAnswer {
+  readonly errorCode: number
+  readonly topicId: string
+  readonly lowWatermark: number
+}
+
 const READ_MAX = 20
 
-/** What a broker answers: as the handlers of Metadata, Produce and Fetch do. */
+/** What a broker answers: as the handlers of Metadata, Produce, Fetch and DeleteRecords do. */
 export async function answerClient(
   broker: SimulatedBroker,
   name: string,
@@ -80,6 +95,8 @@ export async function answerClient(
       return produce(parts, body as Produce)
     case 'Read':
       return read(parts, body as Read)
+    case 'DeleteRecords':
+      return deleteRecords(parts, body as DeleteRecords)
     default:
       throw new Error(`nobody answers ${name}`)
   }
@@ -120,9 +137,11 @@ function produce({ replicas }: BrokerParts, request: Produce): Promise<ProduceAn
 async function read({ replicas }: BrokerParts, request: Read): Promise<ReadAnswer> {
   const partition = replicas.partition(request.topic, request.partition)
   const refuse = (errorCode: number) => ({
-    ...{ errorCode, topicId: '', highWatermark: -1, values: [] },
+    ...{ errorCode, topicId: '', logStart: partition?.logStart ?? -1, highWatermark: -1 },
+    values: [],
   })
   if (partition === undefined) return refuse(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+  if (!partition.isOnline) return refuse(ErrorCode.KAFKA_STORAGE_ERROR)
   const { currentLeaderEpoch: asked, offset } = request
   const { leaderEpoch, highWatermark, logStart, logEnd, topicId } = partition
   if (asked < leaderEpoch) return refuse(ErrorCode.FENCED_LEADER_EPOCH)
@@ -132,7 +151,21 @@ async function read({ replicas }: BrokerParts, request: Read): Promise<ReadAnswe
   const end = Math.min(highWatermark, offset + READ_MAX)
   const values: number[] = []
   for (let at = offset; at < end; at++) values.push(stored.at(at)?.value ?? -1)
-  return { errorCode: 0, topicId, highWatermark, values }
+  return { errorCode: 0, topicId, logStart, highWatermark, values }
+}
+
+async function deleteRecords(
+  { replicas }: BrokerParts,
+  { topic, partition: number, offset, timeoutMs }: DeleteRecords,
+): Promise<DeleteRecordsAnswer> {
+  const partition = replicas.partition(topic, number)
+  if (partition === undefined) {
+    const errorCode = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    return { errorCode, topicId: '', lowWatermark: -1 }
+  }
+  const { topicId } = partition
+  const [errorCode, lowWatermark] = await replicas.deleteRecords(partition, offset, timeoutMs)
+  return { errorCode, topicId, lowWatermark }
 }
 
 export interface ClientOptions {
@@ -350,8 +383,13 @@ export class SimulatedConsumer extends Client {
       return
     }
     if (answer.errorCode !== 0) {
+      const isOutOfRange = answer.errorCode === ErrorCode.OFFSET_OUT_OF_RANGE
+      if (isOutOfRange && offset < answer.logStart) {
+        this.#positions[partition] = answer.logStart
+        return
+      }
       // A follower that is behind has not what the leader had.
-      if (answer.errorCode === ErrorCode.OFFSET_OUT_OF_RANGE && from === found.leader) {
+      if (isOutOfRange && from === found.leader) {
         this.options.world.violated(
           `${topic}-${partition}: ${offset} was read before, and its leader ${from} has it not`,
         )

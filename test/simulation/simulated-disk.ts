@@ -14,6 +14,12 @@ export interface StoredRecord {
   readonly sequence: number
 }
 
+/**
+ * What a disk does not do any more: `write` fails whatever changes a log, `sync` only what forces
+ * it to the disk, and what was not forced there before may be gone.
+ */
+export type DiskFailure = 'write' | 'sync'
+
 /** One leader epoch, from where on. */
 export interface EpochStart {
   readonly epoch: number
@@ -69,6 +75,8 @@ export class StoredLog {
   /** What is before it survives a loss of power. */
   syncedEnd = 0
   readonly epochs = new EpochCache()
+  /** It could not be forced to the disk: nobody knows what of it is there. */
+  isTorn = false
 
   constructor(topic: string, partition: number, topicId: string) {
     this.topic = topic
@@ -115,14 +123,35 @@ export class SimulatedDisk {
   /** As the data directory notes it, until all was handed over. */
   lostTail: number | null = null
 
+  /** Of which logs, by topic and partition; of all if there is no such list. */
+  failure: { readonly kind: DiskFailure; readonly logs: ReadonlySet<string> | null } | null = null
+
+  /** Whether a log can be changed, or forced to the disk. */
+  fails(kind: DiskFailure, log: StoredLog): boolean {
+    const { failure } = this
+    if (failure === null || (kind === 'write' && failure.kind === 'sync')) return false
+    return failure.logs === null || failure.logs.has(logKey(log.topic, log.partition))
+  }
+
   /** Each log loses some or all of what was not synced. */
   losePower(random: SeededRandom): void {
     this.hasLostPower = true
+    for (const log of this.logs.values()) loseTail(log, random)
+  }
+
+  /** Another disk has come, or this one works again; what it did not take is lost. */
+  mend(random: SeededRandom): void {
+    this.failure = null
     for (const log of this.logs.values()) {
-      const unsynced = log.logEnd - Math.max(log.syncedEnd, log.logStart)
-      if (unsynced > 0) log.truncateTo(log.logEnd - random.integer(unsynced + 1))
+      if (log.isTorn) loseTail(log, random)
+      log.isTorn = false
     }
   }
+}
+
+function loseTail(log: StoredLog, random: SeededRandom): void {
+  const unsynced = log.logEnd - Math.max(log.syncedEnd, log.logStart)
+  if (unsynced > 0) log.truncateTo(log.logEnd - random.integer(unsynced + 1))
 }
 
 export function logKey(topic: string, partition: number): string {

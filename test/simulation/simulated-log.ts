@@ -47,6 +47,10 @@ export interface LogHooks {
   appended(log: SimulatedLog, from: number): void
   truncated(log: SimulatedLog, to: number): void
   committed(log: SimulatedLog, highWatermark: number): void
+  /** It begins elsewhere. */
+  started(log: SimulatedLog): void
+  /** Its disk failed. */
+  failed(log: SimulatedLog): void
 }
 
 const REFUSED: AppendResult = { errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER, baseOffset: -1 }
@@ -59,6 +63,7 @@ export class SimulatedLog implements PartitionLog {
   log: number
   row: number
   readonly #process: SimulatedProcess
+  readonly #disk: SimulatedDisk
   readonly #hooks: LogHooks
   #highWatermark: number
   #leaderEpoch = -1
@@ -67,7 +72,8 @@ export class SimulatedLog implements PartitionLog {
   #inSync = 1
   #required = 1
   #parked: Parked[] = []
-  #isOnline = true
+  #isClosed = false
+  #hasFailed = false
   #nextMs = 0
 
   constructor(options: {
@@ -76,6 +82,7 @@ export class SimulatedLog implements PartitionLog {
     readonly handle: number
     readonly highWatermark: number
     readonly process: SimulatedProcess
+    readonly disk: SimulatedDisk
     readonly hooks: LogHooks
   }) {
     this.stored = options.stored
@@ -84,6 +91,7 @@ export class SimulatedLog implements PartitionLog {
     this.log = options.handle
     this.row = options.handle
     this.#process = options.process
+    this.#disk = options.disk
     this.#hooks = options.hooks
     this.#highWatermark = Math.min(
       Math.max(options.highWatermark, options.stored.logStart),
@@ -109,19 +117,24 @@ export class SimulatedLog implements PartitionLog {
   }
 
   get isOnline(): boolean {
-    return this.#isOnline
+    return !this.#isClosed && !this.#hasFailed
+  }
+
+  /** Its disk failed: it is as it is until the broker starts again. */
+  get hasFailed(): boolean {
+    return this.#hasFailed
   }
 
   get logStart(): number {
-    return this.#isOnline ? this.stored.logStart : -1
+    return this.#isClosed ? -1 : this.stored.logStart
   }
 
   get logEnd(): number {
-    return this.#isOnline ? this.stored.logEnd : -1
+    return this.#isClosed ? -1 : this.stored.logEnd
   }
 
   get highWatermark(): number {
-    return this.#isOnline ? this.#highWatermark : -1
+    return this.#isClosed ? -1 : this.#highWatermark
   }
 
   get lastStable(): number {
@@ -129,11 +142,11 @@ export class SimulatedLog implements PartitionLog {
   }
 
   get lastEpoch(): number {
-    return this.#isOnline ? this.stored.epochs.latest : -1
+    return this.#isClosed ? -1 : this.stored.epochs.latest
   }
 
   get sizeBytes(): number {
-    return this.#isOnline ? this.stored.records.length : 0
+    return this.#isClosed ? 0 : this.stored.records.length
   }
 
   lead(state: {
@@ -148,6 +161,7 @@ export class SimulatedLog implements PartitionLog {
       this.#followers = state.followers
       this.#inSync = state.inSync
       this.#required = state.required
+      if (this.#hasFailed) return
       this.stored.epochs.assign(state.leaderEpoch, this.stored.logEnd)
       this.#commitAlone()
       this.#advanceParked()
@@ -171,7 +185,7 @@ export class SimulatedLog implements PartitionLog {
   moveHighWatermark(offset: number, leaderEpoch: number): void {
     this.#post(() => {
       const told = this.#followingEpoch >= 0 ? this.#followingEpoch : this.#leaderEpoch
-      if (leaderEpoch === told) this.#commit(offset)
+      if (leaderEpoch === told && !this.#hasFailed) this.#commit(offset)
       this.#advanceParked()
     })
   }
@@ -213,6 +227,10 @@ export class SimulatedLog implements PartitionLog {
           answered(ErrorCode.FENCED_LEADER_EPOCH)
           return
         }
+        if (this.#cannotWrite()) {
+          answered(ErrorCode.KAFKA_STORAGE_ERROR)
+          return
+        }
         const { stored } = this
         if (fetched.baseOffset !== stored.logEnd) {
           answered(ErrorCode.OFFSET_OUT_OF_RANGE)
@@ -245,10 +263,12 @@ export class SimulatedLog implements PartitionLog {
       if (options.leaderEpoch !== undefined && options.leaderEpoch !== this.#followingEpoch) {
         throw new Error('the log follows another epoch by now')
       }
+      if (this.#cannotWrite()) throw new Error('the disk failed')
       this.#hooks.truncated(this, offset)
       if (options.fully) {
         this.stored.startAt(offset)
         this.#highWatermark = offset
+        this.#hooks.started(this)
       } else {
         this.stored.truncateTo(offset)
         this.#highWatermark = Math.min(this.#highWatermark, this.stored.logEnd)
@@ -260,12 +280,14 @@ export class SimulatedLog implements PartitionLog {
   deleteRecords(offset: number): Promise<number> {
     return this.#ask(() => {
       const { stored } = this
+      if (this.#hasFailed) return ErrorCode.KAFKA_STORAGE_ERROR
       if (offset < 0 || offset > this.#highWatermark) return ErrorCode.OFFSET_OUT_OF_RANGE
       if (offset > stored.logStart) {
         stored.records.splice(0, offset - stored.logStart)
         stored.logStart = offset
         stored.syncedEnd = Math.max(stored.syncedEnd, offset)
         stored.epochs.truncateFromStart(offset)
+        this.#hooks.started(this)
         this.#hooks.advanced(this)
       }
       return 0
@@ -283,7 +305,28 @@ export class SimulatedLog implements PartitionLog {
   }
 
   close(): void {
-    this.#isOnline = false
+    this.#isClosed = true
+  }
+
+  /** Forces what was appended to the disk. */
+  sync(): void {
+    if (!this.isOnline) return
+    if (this.#disk.fails('sync', this.stored)) {
+      this.stored.isTorn = true
+      this.#fail()
+    } else this.stored.syncedEnd = this.stored.logEnd
+  }
+
+  /** A first write that the disk refuses takes the log offline. */
+  #cannotWrite(): boolean {
+    if (!this.#hasFailed && this.#disk.fails('write', this.stored)) this.#fail()
+    return this.#hasFailed
+  }
+
+  #fail(): void {
+    this.#hasFailed = true
+    this.#process.trace(`the disk of ${logKey(this.topic, this.partition)} fails`)
+    this.#hooks.failed(this)
   }
 
   #append(append: Append): void {
@@ -298,12 +341,20 @@ export class SimulatedLog implements PartitionLog {
       return
     }
     const { stored } = this
+    if (this.#hasFailed) {
+      refuse(ErrorCode.KAFKA_STORAGE_ERROR)
+      return
+    }
     const known = producerId < 0 ? null : this.#duplicateOf(producerId, sequence)
     if (known === 'gap') {
       refuse(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
       return
     }
     const baseOffset = known ?? stored.logEnd
+    if (known === null && this.#cannotWrite()) {
+      refuse(ErrorCode.KAFKA_STORAGE_ERROR)
+      return
+    }
     if (known === null) {
       stored.epochs.assign(this.#leaderEpoch, stored.logEnd)
       for (const [i, value] of values.entries()) {
@@ -346,7 +397,8 @@ export class SimulatedLog implements PartitionLog {
   }
 
   #commitAlone(): void {
-    if (this.#followers === 0 && this.#leaderEpoch >= 0) this.#commit(this.stored.logEnd)
+    if (this.#followers === 0 && this.#leaderEpoch >= 0 && !this.#hasFailed)
+      this.#commit(this.stored.logEnd)
   }
 
   #commit(offset: number): void {
@@ -377,7 +429,7 @@ export class SimulatedLog implements PartitionLog {
     const delayMs = (SHARD_DELAY_MS * this.#process.random.integer(100)) / 100
     this.#nextMs = Math.max(this.#nextMs, world.nowMs + delayMs)
     this.#process.at(this.#nextMs - world.nowMs, () => {
-      if (this.#isOnline) run()
+      if (!this.#isClosed) run()
       else refused()
     })
   }
@@ -405,6 +457,7 @@ export class SimulatedLogStore implements LogStore {
   readonly #hooks: LogHooks
   /** Of the last run. */
   readonly #highWatermarks: ReadonlyMap<string, number>
+  #failed: LogEvents['failed'] = () => undefined
   #handles = 0
 
   constructor(options: {
@@ -418,8 +471,9 @@ export class SimulatedLogStore implements LogStore {
     this.#highWatermarks = new Map(options.disk.highWatermarks)
   }
 
-  attach(_events: LogEvents): void {
-    // Simulated shards do not die by themselves.
+  /** Simulated shards do not die by themselves. */
+  attach({ failed }: LogEvents): void {
+    this.#failed = failed
   }
 
   /** Opens what the disk has, before there are roles. */
@@ -478,7 +532,12 @@ export class SimulatedLogStore implements LogStore {
 
   /** Forces to disk what was appended. */
   sync(): void {
-    for (const { stored } of this.logs.values()) stored.syncedEnd = stored.logEnd
+    for (const log of this.logs.values()) log.sync()
+  }
+
+  /** Some log is offline. */
+  get hasFailed(): boolean {
+    return [...this.logs.values()].some(({ hasFailed }) => hasFailed)
   }
 
   #open(stored: StoredLog, config: TopicConfig): SimulatedLog {
@@ -490,7 +549,14 @@ export class SimulatedLogStore implements LogStore {
       handle: this.#handles,
       highWatermark: this.#highWatermarks.get(key) ?? 0,
       process: this.#process,
-      hooks: this.#hooks,
+      disk: this.#disk,
+      hooks: {
+        ...this.#hooks,
+        failed: (failed) => {
+          this.#hooks.failed(failed)
+          this.#process.at(this.#process.random.integer(100) / 100, () => this.#failed(failed))
+        },
+      },
     })
     this.logs.set(key, log)
     return log

@@ -1,5 +1,6 @@
 /** Puts what an UpdateMetadata request says into the metadata cache. */
 import { FULL_REQUEST } from '../../controller/broker-requests.ts'
+import type { TopicConfigManager } from '../../controller/topic-config-manager.ts'
 import type { MetadataCache } from '../../metadata/metadata-cache.ts'
 import {
   type BrokerEndpoint,
@@ -54,6 +55,28 @@ export function applyUpdateMetadata(
     }
   }
   return removed
+}
+
+/** What a broker does with the requests: `removed` hears of topics that are gone. */
+export function metadataUpdates({
+  metadata,
+  topicConfigs,
+  epochOf,
+  removed,
+}: {
+  readonly metadata: MetadataCache
+  readonly topicConfigs: TopicConfigManager
+  readonly epochOf: (brokerId: number) => number
+  readonly removed: (topic: string) => void
+}): (request: UpdateMetadataRequest) => Promise<void> {
+  const configsOf = (topic: string) => topicConfigs.configsOf(topic)
+  return async (request) => {
+    await topicConfigs.load(request.topicStates.map(({ topicName }) => topicName))
+    for (const topic of applyUpdateMetadata(request, { metadata, epochOf, configsOf })) {
+      topicConfigs.forget(topic)
+      removed(topic)
+    }
+  }
 }
 
 function brokerImage({ id, rack, endpoints }: LiveBroker, brokerEpoch: number): BrokerImage {

@@ -14,10 +14,13 @@ import { LeaderAndIsr } from '../../protocol/messages/leader-and-isr.ts'
 import { StopReplica } from '../../protocol/messages/stop-replica.ts'
 import { UpdateMetadata } from '../../protocol/messages/update-metadata.ts'
 import type { RegisteredBroker } from '../../registry/cluster-registry.ts'
+import type { ClusterLinks } from './cluster-member.ts'
 import type { ControllerConnection, OpenControllerConnection } from './controller-channel.ts'
 import type { RegisteredBrokers } from './registered-brokers.ts'
 
 const FIRST_ISR_EPOCHS = 3
+/** For the port of a broker that may be dead. */
+const PROBE_TIMEOUT_MS = 1000
 
 export interface RemoteLinksOptions {
   readonly brokerId: number
@@ -26,6 +29,16 @@ export interface RemoteLinksOptions {
   readonly connectTimeoutMs: number
   /** For an answer: `controller.socket.timeout.ms`. */
   readonly timeoutMs: number
+}
+
+/** Connections of a broker in a cluster. */
+export function remoteLinks(options: RemoteLinksOptions): ClusterLinks {
+  return {
+    toBroker: remoteBrokerLinks(options),
+    toController: remoteControllerConnections(options),
+    probe: (address) => portRefuses(address, PROBE_TIMEOUT_MS),
+    resolve: resolveHost,
+  }
 }
 
 /** How the controller reaches brokers elsewhere. */
