@@ -132,11 +132,10 @@ export class MetadataCache {
   /** Replaces the list of live brokers. */
   setBrokers(brokers: Iterable<BrokerImage>): void {
     const before = this.#brokers
-    const sortedBefore = this.#sortedBrokers
     this.#brokers = new Map([...brokers].map((broker) => [broker.brokerId, broker]))
     const isBack = (id: number): boolean => this.#brokers.has(id) && !before.has(id)
     this.#sortedBrokers = [...this.#brokers.values()].sort((a, b) => a.brokerId - b.brokerId)
-    this.#rememberGone(sortedBefore)
+    this.#rememberGone(before.values())
     for (const topic of [...this.#topics.values()]) {
       this.#store(this.#withOfflineReplicas(topic, isBack))
     }
@@ -173,7 +172,7 @@ export class MetadataCache {
     return old
   }
 
-  #rememberGone(before: readonly BrokerImage[]): void {
+  #rememberGone(before: Iterable<BrokerImage>): void {
     const nowMs = this.#clock.monotonicMs()
     for (const [brokerId, { untilMs }] of this.#gone) {
       if (untilMs <= nowMs || this.#brokers.has(brokerId)) this.#gone.delete(brokerId)
