@@ -18,7 +18,6 @@ import { Fetch, type FetchRequest } from '../../protocol/messages/fetch.ts'
 import type { FetchPurgatory } from '../../replica/delayed-fetch.ts'
 import type { Partition } from '../../replica/partition.ts'
 import type { ReplicaManager } from '../../replica/replica-manager.ts'
-import { published } from '../../shard/published.ts'
 import type { Clock } from '../../util/clock.ts'
 import type { Random } from '../../util/random.ts'
 import type { TimerQueue } from '../../util/timer-queue.ts'
@@ -396,7 +395,7 @@ export class ReplicaFetchHandler {
    */
   #isWorthAnAttempt(session: ReplicaSession, parked: ParkedFetch): boolean {
     if (parked.isFull || parked.minBytes <= 0) return true
-    const { clock, highWatermarkDelayMs } = this.#services
+    const { clock, replicas, highWatermarkDelayMs } = this.#services
     const now = clock.monotonicMs()
     const { newsSinceMs } = session
     if (now >= parked.deadlineMs) return true
@@ -404,13 +403,13 @@ export class ReplicaFetchHandler {
     let isNews = false
     for (const position of session.dirty) {
       if (position.sentIn >= 0 && position.sentIn === parked.unawareOf) continue
-      const { row } = position
       if (!position.isAccepted || position.diverging !== undefined) return true
-      this.#rows.arm(row)
-      if (published.logEnd(row) > position.fetchOffset || published.isOffline(row)) return true
+      this.#rows.arm(position.row)
+      const partition = replicas.byRow(position.row)
+      if (!partition?.isOnline || partition.logEnd > position.fetchOffset) return true
       const hasNews =
-        published.highWatermark(row) !== position.toldHighWatermark ||
-        published.logStart(row) !== position.toldLogStart
+        partition.highWatermark !== position.toldHighWatermark ||
+        partition.logStart !== position.toldLogStart
       if (hasNews) isNews = true
       else session.dirty.delete(position)
     }
