@@ -234,6 +234,8 @@ export class SimulatedCluster {
   whyCountedOn(): string | null {
     if (this.controller === null) return 'there is no controller, or more than one'
     for (const topic of this.invariants.topicIds.keys()) {
+      // Its deletion waits for the replica and changes no state before.
+      if (this.#isBeingDeleted(topic)) continue
       for (const [partition] of this.#assignmentOf(topic)) {
         const { leader, isr } = this.invariants.stateOf(topic, partition) ?? { leader: -1, isr: [] }
         const failed = isr.filter(
@@ -268,10 +270,13 @@ export class SimulatedCluster {
     return this.#whyMetadataDiffer(controller)
   }
 
+  #isBeingDeleted(topic: string): boolean {
+    return this.ensemble.head.node(`/admin/delete_topics/${topic}`) !== undefined
+  }
+
   #whyNotWholeTopic(topic: string): string | null {
-    const { head } = this.ensemble
-    const node = head.node(`/brokers/topics/${topic}`)
-    if (head.node(`/admin/delete_topics/${topic}`) !== undefined) return `${topic} is being deleted`
+    const node = this.ensemble.head.node(`/brokers/topics/${topic}`)
+    if (this.#isBeingDeleted(topic)) return `${topic} is being deleted`
     const registered = JSON.parse(node?.data ?? '{}') as {
       partitions: Record<string, number[]>
       adding_replicas: Record<string, number[]>
