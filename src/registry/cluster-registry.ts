@@ -189,6 +189,9 @@ export type Unwatch = () => void
  */
 export interface ClusterRegistry {
   readonly sessionState: SessionState
+  /** How long the session outlives the last word from this broker, in ms; 0 if it never ends. */
+  readonly sessionTimeoutMs: number
+
   /**
    * Calls `listener` at each change. After `expired` this broker is registered no more and is not
    * the controller, whatever it was; it can register again at once.

@@ -117,6 +117,10 @@ export class NodeRegistry implements ClusterRegistry {
     return this.#store.sessionState
   }
 
+  get sessionTimeoutMs(): number {
+    return this.#store.sessionTimeoutMs
+  }
+
   onSessionState(listener: (state: SessionState) => void): Unwatch {
     return this.#store.onSessionState(listener)
   }

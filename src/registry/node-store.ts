@@ -38,6 +38,9 @@ export type ChildrenListener = (names: readonly string[]) => void | Promise<void
  */
 export interface NodeStore {
   readonly sessionState: SessionState
+  /** How long the session outlives the last word from here, in ms; 0 if it never ends. */
+  readonly sessionTimeoutMs: number
+
   /** Calls `listener` at each change of the state; returns how to stop it. */
   onSessionState(listener: (state: SessionState) => void): () => void
 

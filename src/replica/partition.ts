@@ -14,6 +14,8 @@ export class Partition {
   leader: PartitionLeader | null = null
   /** The epoch that this broker was told of last; −1 until then. */
   leaderEpoch = -1
+  /** Not while others may lead, as far as this broker can tell; see LeaderLeases. */
+  hasLease = true
   /** Neither leads nor follows until it is told to, which may be in the epoch that it knows. */
   isSuspended = true
   #told: LeadershipState | null = null
@@ -56,9 +58,9 @@ export class Partition {
     return this.leader?.isr ?? this.#told?.isr ?? NO_ONE
   }
 
-  /** Whether this broker leads the partition. */
+  /** Whether this broker leads the partition, and nobody else can. */
   get isLeader(): boolean {
-    return this.leader !== null
+    return this.leader !== null && this.hasLease
   }
 
   /** Whether another broker leads it and this one follows. */

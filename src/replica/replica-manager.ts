@@ -18,6 +18,7 @@ import type { Timer, TimerQueue } from '../util/timer-queue.ts'
 import type { ControllerLink } from './controller-link.ts'
 import { DeletionWaits } from './delayed-delete-records.ts'
 import { IsrManager } from './isr-manager.ts'
+import { LeaderLeases } from './leader-leases.ts'
 import type { LeaderAddress, OpenLeaderLink } from './leader-link.ts'
 import { Partition } from './partition.ts'
 import { PartitionLeader } from './partition-leader.ts'
@@ -84,6 +85,9 @@ interface ToStop {
 }
 
 /** Of topics from before there were ids. */
+/** A replica has fallen silent after so many of the longest waits of a fetch, and this on top. */
+const SILENT_WAITS = 2
+const SILENCE_MS_MIN = 500
 const NO_TOPIC_ID = 'AAAAAAAAAAAAAAAAAAAAAA'
 
 export class ReplicaManager {
@@ -97,6 +101,7 @@ export class ReplicaManager {
   readonly #deletions: DeletionWaits
   /** When appends that wait for replicas are given up. */
   readonly deadlines: ProduceDeadlines
+  readonly leases: LeaderLeases
   /** Of what this broker leads. */
   readonly leaderQuota: ReplicationQuota
   readonly #followerQuota: ReplicationQuota
@@ -138,6 +143,12 @@ export class ReplicaManager {
       isAlive: (id) => options.epochOf(id) >= 0,
     })
     this.deadlines = new ProduceDeadlines({ clock, timers })
+    this.leases = new LeaderLeases({
+      ...{ brokerId, clock, timers, logger },
+      silenceMs: SILENT_WAITS * settings.fetchWaitMaxMs + SILENCE_MS_MIN,
+      partitions: () => this.#byLog.values(),
+      roleChanged: (partition) => options.roleChanged(partition),
+    })
     options.logs.attach({
       gone: (log) => this.#logGone(log),
       reopened: (log) => this.#logReopened(log),
@@ -310,6 +321,7 @@ export class ReplicaManager {
     })
     leader.onLogStart = () => this.#deletions.moved(partition)
     partition.leader = leader
+    partition.hasLease = true
   }
 
   #follow(partition: Partition): void {
@@ -461,6 +473,7 @@ export class ReplicaManager {
     this.#isrs.close()
     this.#fetchers.stopAll()
     this.deadlines.close()
+    this.leases.close()
     for (const partition of this.partitions) this.#suspend(partition)
   }
 

@@ -30,6 +30,10 @@ export class FaultyStore implements NodeStore {
     return this.fault?.kind === 'crash' && this.writes >= this.fault.write
   }
 
+  get sessionTimeoutMs() {
+    return this.#store.sessionTimeoutMs
+  }
+
   get sessionState() {
     return this.#store.sessionState
   }

@@ -61,6 +61,7 @@ export class RememberingReplicas implements MemberReplicas {
   /** `open t 0-1`, `delete t`, `reconfigure t`. */
   readonly calls: string[] = []
   readonly configs = new Map<string, TopicConfig>()
+  readonly leases = { lost: () => undefined, regained: () => undefined }
   rates: ReplicationRates | null = null
   /** Topics whose logs do not open. */
   readonly broken = new Set<string>()

@@ -75,6 +75,7 @@ export class ReplicaFetches {
     if (typeof session === 'number') {
       return Promise.resolve({ errorCode: session, sessionId: 0, responses: [] })
     }
+    this.#options.replicas.leases.heard(session.replicaId)
     const unawareOf = session.parked === null ? -1 : session.answers + 1
     if (session.parked !== null) this.#attempt(session, true)
     for (const { topicId, partitions } of request.forgottenTopicsData) {

@@ -80,6 +80,7 @@ const CHANGED: WriteResult = { ok: false, reason: 'version' }
 export class EmbeddedNodeStore implements NodeStore {
   /** The session is the process. */
   readonly sessionState: SessionState = 'connected'
+  readonly sessionTimeoutMs = 0
   readonly #journal: Journal
   readonly #logger: Logger
   readonly #clock: Clock

@@ -68,6 +68,7 @@ export class ZooKeeperSession {
   #client: ZooKeeperClient | null = null
   #credentials: SessionCredentials | null = null
   #number = 1
+  #grantedMs = 0
   #nextServer = 0
   #waiting: Pending[] = []
   #waitingFrom = 0
@@ -103,9 +104,9 @@ export class ZooKeeperSession {
     return this.#credentials?.id ?? null
   }
 
-  /** What the ensemble granted, 0 before there was a connection. */
+  /** What the ensemble granted last, 0 before there was a connection. */
   get sessionTimeoutMs(): number {
-    return this.#client?.sessionTimeoutMs ?? 0
+    return this.#grantedMs
   }
 
   /** Calls `listener` at each change of the state; returns how to stop it. */
@@ -250,6 +251,7 @@ export class ZooKeeperSession {
 
   #connected(client: ZooKeeperClient, server: ServerAddress): void {
     this.#client = client
+    this.#grantedMs = client.sessionTimeoutMs
     this.#sent = 0
     // This server may be behind the one before: what is read here is to be no older than what was
     // read or written there. Should it fail, so does the connection.

@@ -71,6 +71,10 @@ export class ZooKeeperNodeStore implements NodeStore {
     return this.#session.state
   }
 
+  get sessionTimeoutMs(): number {
+    return this.#session.sessionTimeoutMs
+  }
+
   onSessionState(listener: (state: SessionState) => void): () => void {
     return this.#session.onState(listener)
   }

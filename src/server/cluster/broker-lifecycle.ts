@@ -25,10 +25,19 @@ export interface BrokerLifecycleOptions {
   readonly logger: Logger
   /** From here on this broker leads and follows nothing, until the controller says so anew. */
   readonly stopLeading: () => void
+  /** The registry cannot be asked, and the session may be over. */
+  readonly leaseLost: () => void
+  /** The registry was reached, whatever became of the session. */
+  readonly leaseRegained: () => void
 }
 
 /** After an attempt to register anew that failed. */
 const RETRY_MS = 500
+/**
+ * Of the session's time-out, how much is left when a connection is given up: the client does that
+ * when it has heard nothing for two thirds of it.
+ */
+const LEFT_AT_DISCONNECTION = 1 / 3
 
 export class BrokerLifecycle {
   readonly #options: BrokerLifecycleOptions
@@ -38,6 +47,7 @@ export class BrokerLifecycle {
   #isClaiming = false
   #isStopped = false
   #retry: Timer | null = null
+  #lapse: Timer | null = null
   #unwatchSession: Unwatch | null = null
   #unwatchOwn: Unwatch | null = null
 
@@ -63,8 +73,16 @@ export class BrokerLifecycle {
   /** Registers this broker for the first time. Throws a RegistryError of one line. */
   async register(): Promise<void> {
     await this.#claim()
-    this.#unwatchSession = this.#options.registry.onSessionState((state) => {
+    const { registry, timers, leaseLost, leaseRegained } = this.#options
+    this.#unwatchSession = registry.onSessionState((state) => {
+      this.#lapse?.cancel()
+      if (state === 'disconnected') {
+        const leftMs = registry.sessionTimeoutMs * LEFT_AT_DISCONNECTION
+        this.#lapse = timers.schedule(leftMs, leaseLost)
+        return
+      }
       if (state === 'expired') this.#fenced('its ZooKeeper session has expired')
+      leaseRegained()
       if (state === 'connected') this.#reclaim()
     })
   }
@@ -82,6 +100,7 @@ export class BrokerLifecycle {
     this.#unwatchSession?.()
     this.#unwatchOwn?.()
     this.#retry?.cancel()
+    this.#lapse?.cancel()
   }
 
   async #claim(): Promise<void> {

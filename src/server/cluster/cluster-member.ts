@@ -51,6 +51,7 @@ export interface ClusterMemberOptions {
 
 /** What this broker has of the cluster's partitions and says of it to clients. */
 export interface MemberReplicas extends ControlledReplicas {
+  readonly leases: { lost(): void; regained(): void }
   stopLeading(): void
 }
 
@@ -142,6 +143,8 @@ export class ClusterMember {
       }),
       patienceMs: OLD_SESSIONS * config.zookeeperSessionTimeoutMs,
       stopLeading: () => this.#attached.replicas.stopLeading(),
+      leaseLost: () => this.#attached.replicas.leases.lost(),
+      leaseRegained: () => this.#attached.replicas.leases.regained(),
     })
   }
 

@@ -127,6 +127,7 @@ export class ReplicaFetchHandler {
       })
       return
     }
+    this.#services.replicas.leases.heard(session.replicaId)
     const isFull = request.sessionEpoch <= 0
     // Whoever sends a second fetch wants the answer to the first.
     const isBehindAnother = session.parked !== null

@@ -13,6 +13,8 @@ import { TimerQueue } from '../../../src/util/timer-queue.ts'
 import { until } from '../../support/until.ts'
 import { openRegistry, registrationOf } from './harness.ts'
 
+const SESSION_MS = 6000
+
 /** A registry whose session a test ends, and whose registrations it refuses. */
 function withSession(registry: ClusterRegistry) {
   const listeners = new Set<(state: SessionState) => void>()
@@ -25,6 +27,7 @@ function withSession(registry: ClusterRegistry) {
           return () => listeners.delete(listener)
         }
       }
+      if (name === 'sessionTimeoutMs') return SESSION_MS
       const value = Reflect.get(target, name) as unknown
       if (typeof value !== 'function') return value
       const method = value.bind(target) as (...args: unknown[]) => unknown
@@ -51,13 +54,16 @@ async function harness(t: TestContext) {
   const timers = new TimerQueue(clock)
   t.after(() => timers.close())
   const calls: number[] = []
+  const leases: boolean[] = []
   const lifecycle: BrokerLifecycle = new BrokerLifecycle({
     ...{ registry: faulty, brokerId: 1, timers, logger: silentLogger, patienceMs: 1000 },
     registration: () => registrationOf(1),
     stopLeading: () => calls.push(lifecycle.brokerEpoch),
+    leaseLost: () => leases.push(false),
+    leaseRegained: () => leases.push(true),
   })
   t.after(() => lifecycle.stop())
-  return { registry, control, enter, clock, calls, lifecycle }
+  return { registry, control, enter, clock, calls, leases, lifecycle }
 }
 
 test('a session that expires ends all leadership, the next one begins with a new epoch', async (t) => {
@@ -77,6 +83,26 @@ test('a session that expires ends all leadership, the next one begins with a new
   enter('connected')
   await until('it is registered anew', () => lifecycle.brokerEpoch > first)
   assert.equal((await registry.broker(1))?.brokerEpoch, lifecycle.brokerEpoch)
+})
+
+test('the lease ends before the session can have, and not while there is a connection', async (t) => {
+  const { enter, clock, leases, lifecycle } = await harness(t)
+  await lifecycle.register()
+  enter('disconnected')
+  clock.advance(SESSION_MS / 3 - 1)
+  assert.deepEqual(leases, [])
+  enter('connected')
+  clock.advance(SESSION_MS)
+  assert.deepEqual(leases, [true])
+  enter('disconnected')
+  clock.advance(SESSION_MS / 3)
+  assert.deepEqual(leases, [true, false])
+  enter('expired')
+  assert.deepEqual(leases, [true, false, true])
+  enter('disconnected')
+  lifecycle.stop()
+  clock.advance(SESSION_MS)
+  assert.deepEqual(leases, [true, false, true])
 })
 
 test('a broker whose registration was taken away registers anew', async (t) => {
