@@ -187,7 +187,11 @@ export class Cluster {
 
   /** A connection to some broker that can be reached. Throws the last ConnectionError. */
   async any(): Promise<BrokerConnection> {
-    const known: HostAndPort[] = [...this.#brokers.values(), ...this.options.bootstrap]
+    const all: HostAndPort[] = [...this.#brokers.values(), ...this.options.bootstrap]
+    // Another one each time: one that is cut off from the others knows less and less.
+    const begin = this.#nextAny % Math.max(1, all.length)
+    this.#nextAny += 1
+    const known = [...all.slice(begin), ...all.slice(0, begin)]
     // An open connection first: the others may be to brokers that are gone.
     for (const at of known) {
       const open = this.#connections.get(`${at.host}:${at.port}`)
@@ -197,11 +201,9 @@ export class Cluster {
       }
     }
     let last: unknown = new ConnectionError('no broker is known')
-    const begin = this.#nextAny
-    this.#nextAny += 1
-    for (let i = 0; i < known.length; i += 1) {
+    for (const at of known) {
       try {
-        return await this.connectTo(known[(begin + i) % known.length] as HostAndPort)
+        return await this.connectTo(at)
       } catch (error) {
         if (error instanceof ClientClosedError) throw error
         last = error
