@@ -70,6 +70,9 @@ while grep -q '^State:[[:space:]]*[^Z]' "/proc/$pid/status" 2> /dev/null; do sle
 `
 }
 
+/** When the controller looks after the balance is a matter of minutes, and of chance in a test. */
+const UNBALANCED = '\nauto.leader.rebalance.enable=false\n'
+
 /** A folder with \`bin\` and \`config\` as on the page, but with addresses and folders of its own. */
 async function tourFolder(kind: ClusterKind) {
   const folder = mkdtempSync(join(tmpdir(), 'tour-test-'))
@@ -83,7 +86,8 @@ async function tourFolder(kind: ClusterKind) {
   mkdirSync(join(folder, 'config'))
   for (const name of readdirSync(join(root, 'config'))) {
     if (!name.endsWith('.properties')) continue
-    const text = adapt(readFileSync(join(root, 'config', name), 'utf8'))
+    const config = readFileSync(join(root, 'config', name), 'utf8')
+    const text = adapt(name.startsWith('server') ? config + UNBALANCED : config)
     writeFileSync(join(folder, 'config', name), text)
     if (name === 'server.properties') {
       writeFileSync(join(folder, 'config', 'server-0.properties'), text)
