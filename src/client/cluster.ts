@@ -79,6 +79,8 @@ export class Cluster {
   readonly #connections = new Map<string, Promise<BrokerConnection>>()
   readonly #brokers = new Map<number, BrokerNode>()
   readonly #topics = new Map<string, KnownTopic>()
+  /** As they were answered last, whatever was wrong with them. */
+  readonly #newest = new Map<string, TopicMetadata>()
   readonly #coordinators = new Map<string, BrokerNode>()
   #clusterId: string | null = null
   #controllerId = -1
@@ -144,7 +146,7 @@ export class Cluster {
     const atMs = this.options.clock.monotonicMs()
     const found: TopicMetadata[] = []
     for (const topic of answer.topics) {
-      const image: TopicMetadata = {
+      const image = this.#newer({
         name: topic.name ?? '',
         errorCode: topic.errorCode,
         topicId: topic.topicId,
@@ -160,7 +162,8 @@ export class Cluster {
             offlineReplicas: one.offlineReplicas,
           }))
           .sort((a, b) => a.partition - b.partition),
-      }
+      })
+      this.#newest.set(image.name, image)
       found.push(image)
       const isUsable =
         image.errorCode === 0 && image.partitions.every(({ errorCode }) => errorCode === 0)
@@ -168,6 +171,18 @@ export class Cluster {
       else this.#topics.delete(image.name)
     }
     return this.#image(found)
+  }
+
+  /** A broker that lags behind must not take back a leader that is known already (KIP-320). */
+  #newer(topic: TopicMetadata): TopicMetadata {
+    const known = this.#newest.get(topic.name)
+    if (known === undefined || known.topicId !== topic.topicId) return topic
+    const epochs = new Map(known.partitions.map((one) => [one.partition, one]))
+    const partitions = topic.partitions.map((one) => {
+      const before = epochs.get(one.partition)
+      return before !== undefined && before.leaderEpoch > one.leaderEpoch ? before : one
+    })
+    return { ...topic, partitions }
   }
 
   #image(topics: readonly TopicMetadata[]): ClusterMetadata {

@@ -122,23 +122,9 @@ export class MetadataView {
     if (names !== null && names.length === 0) return
     this.#lastMs = clock.monotonicMs()
     const metadata = await cluster.metadata(names, { refresh: true, allowAutoTopicCreation })
-    const topics = new Map<string, TopicMetadata>()
-    for (const [name, topic] of metadata.topics) topics.set(name, this.#newer(name, topic))
-    this.#topics = topics
+    this.#topics = metadata.topics
     this.#brokers = metadata.brokers
     if (!this.#closed) this.#options.onUpdate()
-  }
-
-  /** A broker that lags behind must not take back a leader that is known already (KIP-320). */
-  #newer(name: string, topic: TopicMetadata): TopicMetadata {
-    const known = this.#topics.get(name)
-    if (known === undefined || known.topicId !== topic.topicId) return topic
-    const epochs = new Map(known.partitions.map((one) => [one.partition, one]))
-    const partitions = topic.partitions.map((one) => {
-      const before = epochs.get(one.partition)
-      return before !== undefined && before.leaderEpoch > one.leaderEpoch ? before : one
-    })
-    return { ...topic, partitions }
   }
 }
 

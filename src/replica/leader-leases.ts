@@ -42,6 +42,11 @@ export class LeaderLeases {
     this.#heardMs.set(brokerId, this.#options.clock.monotonicMs())
   }
 
+  /** A replica has given up its connection to this broker. */
+  left(brokerId: number): void {
+    this.#heardMs.delete(brokerId)
+  }
+
   /** The session may be over, and the registry cannot be asked. */
   lost(): void {
     this.#timer?.cancel()

@@ -204,8 +204,14 @@ export class Stage {
         return this.#recorder.positionOf(reader, partition) >= highWatermark
       })
     const behind = () => this.readers.filter((reader) => !isAtEnd(reader))
+    const lag = (reader: string) => {
+      const lags = finalReads.map(({ partition, highWatermark }) => {
+        return `${partition} ${this.#recorder.positionOf(reader, partition)}/${highWatermark}`
+      })
+      return `${reader} (${lags.join(', ')})`
+    }
     await until(
-      () => `${behind()} to be at the end`,
+      () => `${behind().map(lag).join('; ')} to be at the end\n${this.#errors}`,
       () => behind().length === 0,
       RECOVERY_MS,
       50,

@@ -83,6 +83,18 @@ test('a leadership holds as long as another one of its ISR fetches', (t) => {
   assert.deepEqual(held(), [false, false, false])
 })
 
+test('a replica that has given up its connection counts no more', (t) => {
+  const { clock, leases, held } = harness(t, [[1, 2]])
+  leases.heard(2)
+  leases.lost()
+  leases.left(2)
+  clock.advance(250)
+  assert.deepEqual(held(), [false])
+  leases.heard(2)
+  clock.advance(250)
+  assert.deepEqual(held(), [true])
+})
+
 test('who is alone in its ISR leads on: nobody else can', (t) => {
   const { clock, leases, held } = harness(t, [[1]])
   leases.lost()

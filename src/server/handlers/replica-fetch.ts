@@ -184,6 +184,7 @@ export class ReplicaFetchHandler {
     const session = this.#sessions.get(connection)
     this.#sessions.delete(connection)
     if (session === undefined) return
+    this.#services.replicas.leases.left(session.replicaId)
     session.parked = null
     this.#end(session)
   }
