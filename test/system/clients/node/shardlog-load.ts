@@ -10,6 +10,7 @@ import { Producer } from '../../../../src/client/producer.ts'
 
 const MOST_OUTSTANDING = 2000
 const LOOK_EVERY_MS = 500
+const STUCK_MS = 40_000
 const READER = 'shardlog-reader'
 
 const [bootstrapServers, topic, partitionsText, rateText, rack] = process.argv.slice(2)
@@ -73,11 +74,23 @@ class Writer {
   }
 }
 
+/** Says so when the reader waits for longer than any request may take, and in what. */
+const turn = { what: 'poll', sinceMs: performance.now() }
+function enter(what: string): void {
+  turn.what = what
+  turn.sinceMs = performance.now()
+}
+setInterval(() => {
+  const forMs = performance.now() - turn.sinceMs
+  if (forMs > STUCK_MS) process.stderr.write(`${READER} waits in ${turn.what} for ${forMs} ms\n`)
+}, STUCK_MS).unref()
+
 async function read(consumer: Consumer): Promise<never> {
   consumer.assign(partitions.map((one) => ({ ...one, offset: 0 })))
   let nextLookMs = 0
   for (;;) {
     try {
+      enter('poll')
       const lines = new Map<number, string[]>()
       for (const { partition, offset, value } of await consumer.poll(200)) {
         const texts = lines.get(partition) ?? []
@@ -89,6 +102,7 @@ async function read(consumer: Consumer): Promise<never> {
       }
       if (Date.now() < nextLookMs) continue
       nextLookMs = Date.now() + LOOK_EVERY_MS
+      enter('endOffsets')
       const ends = await consumer.endOffsets(partitions)
       for (const [partition, end] of ends.entries()) {
         say(`watermark ${READER} latest ${partition} ${Date.now()} ${end}`)
