@@ -6,32 +6,39 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Producer } from '../../../src/client/producer.ts'
-import { SimpleConsumer } from '../../../src/client/simple-consumer.ts'
 import { type ClusterKind, skipWithoutCluster, startCluster } from '../../support/cluster.ts'
+import {
+  skipWithoutZooKeeper,
+  ZOOKEEPER,
+  ZOOKEEPER_PEERS,
+  type ZooKeeperPeer,
+} from '../../support/zookeeper-ensemble.ts'
+import { readAll } from './read-all.ts'
 
-const KINDS: readonly ClusterKind[] = ['shardlog', 'apache']
 const TOPIC = 'failover'
 
-/** Values of the partition by offset. */
-async function readAll(bootstrapServers: string): Promise<string[]> {
-  await using consumer = new SimpleConsumer({ bootstrapServers })
-  const values: string[] = []
-  for (;;) {
-    const { records, nextOffset, highWatermark } = await consumer.fetch({
-      ...{ topic: TOPIC, partition: 0, offset: values.length, maxWaitMs: 10 },
-    })
-    for (const { offset, value } of records) values[offset] = String(value)
-    if (nextOffset >= highWatermark) return values
-  }
+interface Case {
+  readonly kind: ClusterKind
+  readonly zookeeper: ZooKeeperPeer
 }
 
-for (const kind of KINDS) {
-  const skip = skipWithoutCluster(kind)
-  test(`another replica leads after kill -9, with ${kind}`, {
+/** Both kinds on one release of ZooKeeper, ours on every other that is supported as well. */
+const CASES: readonly Case[] = [
+  { kind: 'shardlog', zookeeper: ZOOKEEPER },
+  { kind: 'apache', zookeeper: ZOOKEEPER },
+  ...ZOOKEEPER_PEERS.filter((zookeeper) => zookeeper !== ZOOKEEPER).map((zookeeper): Case => {
+    return { kind: 'shardlog', zookeeper }
+  }),
+]
+
+for (const { kind, zookeeper } of CASES) {
+  const skip = skipWithoutCluster(kind) || skipWithoutZooKeeper(zookeeper)
+  test(`another replica leads after kill -9, with ${kind} on ${zookeeper}`, {
     skip,
     timeout: 300_000,
   }, async () => {
-    await using cluster = await startCluster({ kind })
+    const zookeepers = zookeeper === ZOOKEEPER_PEERS.at(-1) ? 3 : 1
+    await using cluster = await startCluster({ kind, zookeeper, zookeepers })
     const created = await cluster.createTopic({
       name: TOPIC,
       partitions: 1,
@@ -66,7 +73,7 @@ for (const kind of KINDS) {
     assert.deepEqual(back.replicas, before.replicas)
     await send(200, 100)
     assert.deepEqual(
-      await readAll(cluster.bootstrap),
+      await readAll(cluster.bootstrap, TOPIC, 0),
       Array.from({ length: 300 }, (_, i) => `${i}`),
     )
   })
