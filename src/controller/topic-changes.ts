@@ -35,9 +35,9 @@ import {
 import type { TopicDeletions } from './topic-deletions.ts'
 import { PARTITIONS_PER_REQUEST_MAX, type TopicPlan, TopicPlanner } from './topic-planner.ts'
 
-/** Topics of several requests that are created together. */
 /** How long a creation waits for the end of a topic of the same name. */
 const NAME_WAIT_MS = 5000
+/** Topics of several requests that are created together. */
 const CREATIONS_TOGETHER = 10_000
 
 /** One topic of a request, and what became of it so far. */

@@ -84,10 +84,10 @@ interface ToStop {
   readonly isDeleted: boolean
 }
 
-/** Of topics from before there were ids. */
 /** A replica has fallen silent after so many of the longest waits of a fetch, and this on top. */
 const SILENT_WAITS = 2
 const SILENCE_MS_MIN = 500
+/** Of topics from before there were ids. */
 const NO_TOPIC_ID = 'AAAAAAAAAAAAAAAAAAAAAA'
 
 export class ReplicaManager {
