@@ -362,11 +362,8 @@ export class Fetcher {
     bytes: Buffer,
     decompress: Decompress,
   ): void {
-    const { clock, preferredReplicaMaxAgeMs, isolationLevel, partitionMaxBytes } = this.#options
-    if (answer.preferredReadReplica !== -1) {
-      state.preferredReplica = answer.preferredReadReplica
-      state.preferredUntilMs = clock.monotonicMs() + preferredReplicaMaxAgeMs
-    }
+    const { isolationLevel, partitionMaxBytes } = this.#options
+    if (answer.preferredReadReplica !== -1) this.#prefer(state, answer.preferredReadReplica)
     if (answer.highWatermark >= 0) state.highWatermark = answer.highWatermark
     if (answer.logStartOffset >= 0) state.logStartOffset = answer.logStartOffset
     if (bytes.length === 0) return
@@ -391,6 +388,19 @@ export class Fetcher {
       this.#append({ state, version, bytes: bytes.length, reader, error: null })
     } catch (error) {
       this.#reject(state, this.#unreadable(state, fetchOffset, error as Error))
+    }
+  }
+
+  /** Has the next fetches go to a replica near by (KIP-392). */
+  #prefer(state: PartitionState, brokerId: number): void {
+    const { clock, metadata, preferredReplicaMaxAgeMs } = this.#options
+    if (metadata.hasBroker(brokerId)) {
+      state.preferredReplica = brokerId
+      state.preferredUntilMs = clock.monotonicMs() + preferredReplicaMaxAgeMs
+    } else {
+      // It was away when the brokers were last asked for; the leader gives no records meanwhile.
+      this.#pause(state)
+      metadata.requestUpdate()
     }
   }
 

@@ -189,6 +189,20 @@ test('reads from the replica that the leader prefers, and returns to the leader'
   assert.equal(setup.cluster.requests(ListOffsets).length, 0)
 })
 
+test('gets to know a replica near by that was away when it asked for the brokers', async (t) => {
+  const setup = new Setup()
+  const consumer = setup.consumer(t, { clientRack: 'r' })
+  setup.cluster.brokers = [1, 2]
+  setup.answer = (node) => {
+    setup.cluster.brokers = [1, 2, 3]
+    const isPatient = setup.fetches.length < 1000
+    return node === 1 && isPatient ? { preferredReadReplica: 3, records: Buffer.alloc(0) } : {}
+  }
+  consumer.assign([{ ...WHERE, offset: 0 }])
+  assert.deepEqual(offsetsOf(await consumer.poll(5000)), range(0, 10))
+  assert.equal(setup.fetches.at(-1)?.node, 3)
+})
+
 test('a new leader must have what was read', async (t) => {
   const ends: { errorCode: number; leaderEpoch: number; endOffset: number }[] = []
   const setupOf = (): Setup => {
