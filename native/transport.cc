@@ -22,6 +22,16 @@ constexpr size_t kCopiedBytesMax = 16 << 10;  // Of file regions, in one call.
 constexpr int64_t kSendPerFlushMax = 4 << 20;  // Then the others have their turn.
 constexpr uint64_t kTickMs = 1000;
 constexpr uint64_t kMemoryCheckMs = 5;
+constexpr int kPathProbeSeconds = 1;
+constexpr int kPathTimeoutMs = 3000;
+
+/// Gives a connection up over which nothing has come through for a while (tcp(7)). TCP itself would
+/// send again after ever longer pauses, and go on waiting in one long after the network is back.
+void watch_path(int fd) {
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kPathProbeSeconds, sizeof kPathProbeSeconds);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &kPathProbeSeconds, sizeof kPathProbeSeconds);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kPathTimeoutMs, sizeof kPathTimeoutMs);
+}
 
 /// The socket address of an IP address; 0 when it is none, else the length.
 socklen_t fill_address(const std::string& address, int port, sockaddr_storage* storage) {
@@ -453,6 +463,7 @@ Transport::ConnectResult Transport::connect(const std::string& address, int port
   const int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  watch_path(fd);
   if (::connect(fd, reinterpret_cast<sockaddr*>(&storage), length) != 0 && errno != EINPROGRESS) {
     const int error = errno;
     ::close(fd);

@@ -9,19 +9,7 @@ import { ProtocolViolation } from '../../src/network/request-handler.ts'
 import { Transport } from '../../src/network/transport.ts'
 import { silentLogger } from '../../src/util/logger.ts'
 import { duplexPair } from './duplex-pair.ts'
-
-const limits: TransportOptions = {
-  frameBytesMax: 104_857_600,
-  inflightMax: 32,
-  inflightBytesMax: 8 << 20,
-  outputBytesMax: 1 << 20,
-  receivedBytesMax: 128 << 20,
-  connectionsMax: 2 ** 31 - 1,
-  idleMs: 600_000,
-  frameStallMs: 30_000,
-  sendBufferBytes: -1,
-  receiveBufferBytes: -1,
-}
+import { limits } from './transport-limits.ts'
 
 /** Answers with the frame itself, length first. */
 function echo(transport: Transport): RequestHandler {
