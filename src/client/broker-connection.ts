@@ -32,6 +32,8 @@ const FRAME_BYTES_MAX = 1 << 30
 const CLOSE_WAIT_MS = 1000
 /** Payloads up to here are cheaper to copy than to write on their own. */
 const COPIED_BYTES_MAX = 4096
+/** A broker that is in order answers sooner: a fetch waits for half of it. */
+const OVERDUE_MS = 1000
 const NOTHING = Buffer.alloc(0)
 const SOFTWARE_NAME = 'shardlog'
 const SOFTWARE_VERSION = '0.1.0'
@@ -86,6 +88,7 @@ export interface FramedResponse<A extends ApiSchema> {
 interface Waiting {
   readonly correlationId: number
   readonly what: string
+  readonly sentMs: number
   readonly deadlineMs: number
   readonly resolve: (frame: Buffer) => void
   readonly reject: (error: Error) => void
@@ -135,7 +138,7 @@ export class BrokerConnection {
   static async open(options: BrokerConnectionOptions): Promise<BrokerConnection> {
     const connection = new BrokerConnection(await openStream(options), options)
     try {
-      await connection.#negotiate()
+      await connection.#negotiate(options.connectTimeoutMs)
       return connection
     } catch (error) {
       connection.#stream.destroy()
@@ -155,6 +158,12 @@ export class BrokerConnection {
   /** Requests that are not answered yet. */
   get pending(): number {
     return this.#waiting.length
+  }
+
+  /** Whether a request waits for longer than those do that wait for records as a rule. */
+  get isOverdue(): boolean {
+    const first = this.#waiting[0]
+    return first !== undefined && performance.now() - first.sentMs > OVERDUE_MS
   }
 
   /** Resolves when the connection is closed, by whichever side. */
@@ -267,12 +276,12 @@ export class BrokerConnection {
     clearTimeout(timer)
   }
 
-  async #negotiate(): Promise<void> {
+  async #negotiate(timeoutMs: number): Promise<void> {
     const ours = parseVersions(ApiVersions.versions)
-    let answer = await this.#askVersions(ours.max)
+    let answer = await this.#askVersions(ours.max, timeoutMs)
     if (answer.errorCode === ErrorCode.UNSUPPORTED_VERSION) {
       const theirs = answer.apiKeys.find(({ apiKey }) => apiKey === ApiVersions.key)
-      answer = await this.#askVersions(Math.min(ours.max, theirs?.maxVersion ?? 0))
+      answer = await this.#askVersions(Math.min(ours.max, theirs?.maxVersion ?? 0), timeoutMs)
     }
     if (answer.errorCode !== 0) {
       throw new UnsupportedVersionError(
@@ -287,10 +296,10 @@ export class BrokerConnection {
     )
   }
 
-  async #askVersions(version: number): Promise<ResponseOf<typeof ApiVersions>> {
+  async #askVersions(version: number, timeoutMs: number): Promise<ResponseOf<typeof ApiVersions>> {
     const request = { clientSoftwareName: SOFTWARE_NAME, clientSoftwareVersion: SOFTWARE_VERSION }
     const correlationId = this.#write(ApiVersions, version, request)
-    const frame = await this.#answer(ApiVersions, correlationId, {})
+    const frame = await this.#answer(ApiVersions, correlationId, { timeoutMs })
     // A broker that does not know the version refuses it in version 0.
     const isRefusal =
       frame.length >= 6 && frame.readInt16BE(4) === ErrorCode.UNSUPPORTED_VERSION && version > 0
@@ -357,7 +366,8 @@ export class BrokerConnection {
 
   #answer(api: ApiSchema, correlationId: number, options: SendOptions): Promise<Buffer> {
     const { signal } = options
-    const deadlineMs = performance.now() + (options.timeoutMs ?? this.#requestTimeoutMs)
+    const sentMs = performance.now()
+    const deadlineMs = sentMs + (options.timeoutMs ?? this.#requestTimeoutMs)
     return new Promise((resolve, reject) => {
       const onAbort = (): void => reject(signal?.reason as Error)
       signal?.addEventListener('abort', onAbort, { once: true })
@@ -365,6 +375,7 @@ export class BrokerConnection {
       this.#waiting.push({
         correlationId,
         what: api.name,
+        sentMs,
         deadlineMs,
         resolve: (frame) => {
           settled()

@@ -11,7 +11,7 @@ export interface ClientOptions {
   readonly clientId?: string
   /** How long an answer may take; 30000 ms. */
   readonly requestTimeoutMs?: number
-  /** How long a connection may take; 10000 ms. */
+  /** How long connecting may take, and then agreeing on versions; 10000 ms. */
   readonly connectTimeoutMs?: number
   /** Wait before the first repetition; 100 ms, doubling up to `retryBackoffMaxMs`, 1000 ms. */
   readonly retryBackoffMs?: number

@@ -77,6 +77,8 @@ const FIRST_BATCHED = 4
 export class Cluster {
   readonly options: ResolvedClientOptions
   readonly #connections = new Map<string, Promise<BrokerConnection>>()
+  /** Of those the ones that were opened; some may be closed by now. */
+  readonly #open = new Map<string, BrokerConnection>()
   readonly #brokers = new Map<number, BrokerNode>()
   readonly #topics = new Map<string, KnownTopic>()
   /** As they were answered last, whatever was wrong with them. */
@@ -207,14 +209,11 @@ export class Cluster {
     const begin = this.#nextAny % Math.max(1, all.length)
     this.#nextAny += 1
     const known = [...all.slice(begin), ...all.slice(0, begin)]
-    // An open connection first: the others may be to brokers that are gone.
-    for (const at of known) {
-      const open = this.#connections.get(`${at.host}:${at.port}`)
-      if (open !== undefined) {
-        const connection = await open.catch(() => null)
-        if (connection?.isOpen) return connection
-      }
-    }
+    // An open connection first: the others may be to brokers that are gone, and what does not answer
+    // now would not answer this either.
+    const open = known.flatMap((at) => this.#open.get(addressOf(at)) ?? [])
+    const connection = open.find((one) => one.isOpen && !one.isOverdue)
+    if (connection !== undefined) return connection
     let last: unknown = new ConnectionError('no broker is known')
     for (const at of known) {
       try {
@@ -233,7 +232,7 @@ export class Cluster {
    */
   async connectTo(at: HostAndPort, use = ''): Promise<BrokerConnection> {
     if (this.#closed) throw new ClientClosedError()
-    const key = `${at.host}:${at.port}${use}`
+    const key = addressOf(at) + use
     const known = this.#connections.get(key)
     if (known !== undefined) {
       const connection = await known
@@ -249,6 +248,7 @@ export class Cluster {
         await connection.close()
         throw new ClientClosedError()
       }
+      this.#open.set(key, connection)
       return connection
     } catch (error) {
       if (this.#connections.get(key) === opening) this.#connections.delete(key)
@@ -377,6 +377,7 @@ export class Cluster {
     this.#closing.abort()
     const all = [...this.#connections.values()]
     this.#connections.clear()
+    this.#open.clear()
     await Promise.all(
       all.map(async (opening) => {
         const connection = await opening.catch(() => null)
@@ -388,4 +389,8 @@ export class Cluster {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
+}
+
+function addressOf({ host, port }: HostAndPort): string {
+  return `${host}:${port}`
 }

@@ -264,7 +264,7 @@ test('nobody listens; nobody answers', async (t) => {
     () => undefined,
     () => undefined,
   )
-  await assert.rejects(open(peer, { requestTimeoutMs: 50 }), RequestTimeoutError)
+  await assert.rejects(open(peer, { connectTimeoutMs: 50 }), RequestTimeoutError)
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address() as { port: number }

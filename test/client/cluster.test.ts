@@ -4,12 +4,13 @@
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { parseHostAndPort, resolveClientOptions } from '../../src/client/client-options.ts'
 import { Cluster } from '../../src/client/cluster.ts'
 import {
   ClientClosedError,
+  ClientError,
   ConnectionError,
   errorFor,
   InvalidArgumentError,
@@ -17,7 +18,9 @@ import {
   UnknownTopicOrPartitionError,
 } from '../../src/client/errors.ts'
 import { createBroker } from '../../src/index.ts'
+import { Metadata } from '../../src/protocol/messages/metadata.ts'
 import { ManualClock } from '../../src/util/clock.ts'
+import { until } from '../support/until.ts'
 
 /** A port where nobody listens. */
 async function deadPort(): Promise<number> {
@@ -105,6 +108,46 @@ test('a connection that broke is opened anew', async () => {
   assert.equal(one.connection, other.connection)
   assert.equal(one.connection.isOpen, true)
   await cluster.close()
+})
+
+test('a broker that does not answer is asked nothing while another one does', async (t) => {
+  await using broker = await createBroker({ topics: { t: {} } })
+  // The same broker by another address, until the way to it is stopped.
+  const streams: Socket[] = []
+  let isStopped = false
+  const way = createServer((from) => {
+    streams.push(from)
+    if (isStopped) return
+    const to = connect(broker.port, '127.0.0.1')
+    streams.push(to)
+    for (const one of [from, to]) one.on('error', () => undefined)
+    from.pipe(to).pipe(from)
+  }).listen(0, '127.0.0.1')
+  await once(way, 'listening')
+  t.after(() => {
+    for (const one of streams) one.destroy()
+    way.close()
+  })
+  const stopped = { host: '127.0.0.1', port: (way.address() as { port: number }).port }
+  const cluster = new Cluster({ bootstrapServers: `127.0.0.1:${stopped.port}` })
+  t.after(() => cluster.close())
+  const silent = await cluster.connectTo(stopped)
+  const other = await cluster.broker(0)
+  const found = new Set([await cluster.any(), await cluster.any()])
+  assert.deepEqual(found, new Set([silent, other]))
+  isStopped = true
+  for (const one of streams) one.unpipe().pause()
+  const unanswered = assert.rejects(silent.send(Metadata, { topics: [] }), ClientClosedError)
+  await until('its request is overdue', () => silent.isOverdue)
+  for (let i = 0; i < 4; i += 1) assert.equal(await cluster.any(), other)
+  await silent.close()
+  await unanswered
+  const before = streams.length
+  const opening = assert.rejects(cluster.connectTo(stopped), ClientError)
+  for (let i = 0; i < 4; i += 1) assert.equal(await cluster.any(), other)
+  await until('it is connected to again', () => streams.length > before)
+  for (const one of streams) one.destroy()
+  await opening
 })
 
 test('what may pass is tried again with backoff, until time is up', async () => {
