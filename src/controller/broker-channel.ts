@@ -18,7 +18,7 @@ import type { Logger } from '../util/logger.ts'
 import type { Timer, TimerQueue } from '../util/timer-queue.ts'
 import type { BrokerLink, OpenBrokerLink } from './broker-link.ts'
 import type { BrokerRequests } from './broker-requests.ts'
-import type { ControllerContext, PartitionEntry } from './controller-context.ts'
+import type { ControllerContext, PartitionEntry, TopicEntry } from './controller-context.ts'
 
 const BACKOFF_MS_MIN = 20
 const BACKOFF_MS_MAX = 1000
@@ -86,6 +86,8 @@ export class BrokerChannel {
   #metadata = new Set<PartitionEntry>()
   /** Whether it is to be deleted. */
   #stops = new Map<PartitionEntry, boolean>()
+  /** How many partitions of a topic the broker has been told of. */
+  readonly #toldCounts = new WeakMap<TopicEntry, number>()
   /** Grows with everything that is to be told. */
   #mark = 1
   #told = 0
@@ -294,6 +296,7 @@ export class BrokerChannel {
     this.#metadata = new Set()
     this.#stops = new Map()
     if (round.isFull) this.#complete(round)
+    this.#tellWholeTopics(round)
     const { brokerId } = this.broker
     for (const partition of round.leadership.keys()) {
       const isWanted = !partition.topic.isDeleting && partition.state !== null
@@ -318,6 +321,19 @@ export class BrokerChannel {
         if (!partition.replicas.includes(brokerId)) continue
         round.leadership.set(partition, round.leadership.get(partition) ?? false)
       }
+    }
+  }
+
+  /**
+   * Clients place keys by how many partitions a topic has: a broker that does not know all of them
+   * yet is told of all together, also of those that have no leader.
+   */
+  #tellWholeTopics({ metadata }: Round): void {
+    for (const { topic } of metadata) {
+      const told = this.#toldCounts.get(topic) ?? 0
+      if (topic.isDeleting || told >= topic.partitions.length) continue
+      this.#toldCounts.set(topic, topic.partitions.length)
+      for (const partition of topic.partitions.slice(told)) metadata.add(partition)
     }
   }
 

@@ -98,7 +98,6 @@ export class BrokerRequests {
         partitionStates: [],
       }),
       (topicState, entry) => {
-        if (entry.state === null && !entry.topic.isDeleting) return
         topicState.partitionStates.push(this.#metadataOf(entry))
       },
     )

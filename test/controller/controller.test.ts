@@ -63,6 +63,30 @@ test('a topic exists when it is answered, on leaders and in all metadata', async
   assert.equal(await cluster.createTopic('t', [[1]]), ErrorCode.TOPIC_ALREADY_EXISTS)
 })
 
+test('a broker that knows nothing hears of all partitions of a topic at once', async () => {
+  const cluster = await start(3)
+  await cluster.createTopic('t', [
+    [1, 2, 3],
+    [2, 3, 1],
+    [3, 1, 2],
+  ])
+  await cluster.active.stop()
+  // The next controller elects a leader for one of them before it tells everything.
+  await cluster.kill(2)
+  await cluster.kill(1)
+  await cluster.revive(1)
+  const { updates } = cluster.broker(1)
+  const before = updates.length
+  await cluster.elect(3)
+  await cluster.untilState('3/1 3,1', 't', 1)
+  await cluster.untilAgreed()
+  const told = updates.slice(before).flatMap(({ topicStates }) => topicStates)
+  assert.deepEqual(
+    told[0]?.partitionStates.map(({ partitionIndex }) => partitionIndex).sort(),
+    [0, 1, 2],
+  )
+})
+
 test('a broker that dies: leaders in order of assignment, ISRs without it, and back', async () => {
   const cluster = await start(3)
   await cluster.createTopic('t', [

@@ -90,6 +90,7 @@ export class SimulatedCluster {
             committed: (log, offset) => this.invariants.committed(of, log, offset),
           }),
           roleChanged: (of, topic, partition) => this.invariants.roleChanged(of, topic, partition),
+          told: (of) => this.invariants.told(of),
         },
       })
       brokers.set(brokerId, broker)

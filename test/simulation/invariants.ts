@@ -7,7 +7,8 @@
  * - what a producer was told to be stored with acks=-1 is committed, at the offset it was told;
  * - the epoch of the controllers that write the state of a partition only grows;
  * - the high watermark of a log never goes back while its broker leads;
- * - no record is deleted but those that somebody asked to delete and that were committed.
+ * - no record is deleted but those that somebody asked to delete and that were committed;
+ * - no broker tells clients of a number of partitions that their topic never had.
  *
  * It sees what ZooKeeper decides and what logs do, and knows nothing of the brokers' own opinions.
  */
@@ -24,6 +25,11 @@ interface State {
   readonly isr: readonly number[]
   readonly controller_epoch: number
   readonly elr?: readonly number[]
+}
+
+interface Topic {
+  readonly topic_id: string
+  readonly partitions: Readonly<Record<string, readonly number[]>>
 }
 
 interface PartitionHistory {
@@ -55,6 +61,8 @@ export class Invariants {
   readonly #histories = new Map<string, PartitionHistory>()
   /** Topics that there are, with their ids. */
   readonly topicIds = new Map<string, string>()
+  /** By id of the topic, how many partitions it has had. */
+  readonly #partitionCounts = new Map<string, Set<number>>()
   /** The last registration of each broker: its epoch. */
   readonly registrations = new Map<number, number>()
   /** Replicas that lost power and may lack what they had. */
@@ -112,12 +120,27 @@ export class Invariants {
     if (brokerId !== undefined) this.registrations.set(Number(brokerId), zxid)
     const topic = TOPIC_PATH.exec(path)?.[1]
     if (topic !== undefined && data !== '') {
-      this.topicIds.set(topic, (JSON.parse(data) as { topic_id: string }).topic_id)
+      this.#topicWritten(topic, JSON.parse(data) as Topic)
       return
     }
     const [, name, number] = STATE_PATH.exec(path) ?? []
     if (name === undefined || number === undefined) return
     this.#stateWritten(name, Number(number), JSON.parse(data) as State)
+  }
+
+  #topicWritten(name: string, { topic_id: topicId, partitions }: Topic): void {
+    this.topicIds.set(name, topicId)
+    const counts = this.#partitionCounts.get(topicId) ?? new Set()
+    this.#partitionCounts.set(topicId, counts.add(Object.keys(partitions).length))
+  }
+
+  /** A broker was told of the cluster. */
+  told({ name, parts }: SimulatedBroker): void {
+    for (const topic of parts?.metadata.topics() ?? []) {
+      const count = topic.partitions.length
+      if (this.#partitionCounts.get(topic.topicId)?.has(count)) continue
+      this.#world.violated(`${name} takes ${topic.name} for a topic of ${count} partitions`)
+    }
   }
 
   #stateWritten(topic: string, partition: number, state: State): void {

@@ -70,6 +70,8 @@ export interface BrokerObserver {
   readonly hooks: (broker: SimulatedBroker) => LogHooks
   /** A partition has another role. */
   readonly roleChanged: (broker: SimulatedBroker, topic: string, partition: number) => void
+  /** It knows what the controller has told it of the cluster. */
+  readonly told: (broker: SimulatedBroker) => void
 }
 
 export interface SimulatedBrokerOptions {
@@ -279,12 +281,16 @@ export class SimulatedBroker {
     watchConfigs({
       ...{ brokerId, registry, brokerConfigs, topicConfigs, metadata, replicas, logger },
     })
+    const updateMetadata = metadataUpdates({
+      ...{ metadata, topicConfigs, epochOf },
+      removed: () => undefined,
+    })
     member.attach({
       replicas,
-      updateMetadata: metadataUpdates({
-        ...{ metadata, topicConfigs, epochOf },
-        removed: () => undefined,
-      }),
+      updateMetadata: async (request) => {
+        await updateMetadata(request)
+        observer.told(this)
+      },
     })
     this.parts = {
       ...{ timers, registry, metadata, member, replicas, logs, fetches, topicConfigs },
