@@ -62,6 +62,12 @@ export interface RetryOptions {
   readonly signal?: AbortSignal
 }
 
+interface Link {
+  readonly opening: Promise<BrokerConnection>
+  /** null until it is opened; it may be closed by now. */
+  connection: BrokerConnection | null
+}
+
 interface KnownTopic {
   readonly topic: TopicMetadata
   readonly atMs: number
@@ -76,12 +82,10 @@ const FIRST_BATCHED = 4
 
 export class Cluster {
   readonly options: ResolvedClientOptions
-  readonly #connections = new Map<string, Promise<BrokerConnection>>()
-  /** Of those the ones that were opened; some may be closed by now. */
-  readonly #open = new Map<string, BrokerConnection>()
+  readonly #links = new Map<string, Link>()
   readonly #brokers = new Map<number, BrokerNode>()
   readonly #topics = new Map<string, KnownTopic>()
-  /** As they were answered last, whatever was wrong with them. */
+  /** Those that have partitions, as they were answered last, whatever was wrong with them. */
   readonly #newest = new Map<string, TopicMetadata>()
   readonly #coordinators = new Map<string, BrokerNode>()
   #clusterId: string | null = null
@@ -165,7 +169,8 @@ export class Cluster {
           }))
           .sort((a, b) => a.partition - b.partition),
       })
-      this.#newest.set(image.name, image)
+      if (image.partitions.length > 0) this.#newest.set(image.name, image)
+      else this.#newest.delete(image.name)
       found.push(image)
       const isUsable =
         image.errorCode === 0 && image.partitions.every(({ errorCode }) => errorCode === 0)
@@ -211,9 +216,10 @@ export class Cluster {
     const known = [...all.slice(begin), ...all.slice(0, begin)]
     // An open connection first: the others may be to brokers that are gone, and what does not answer
     // now would not answer this either.
-    const open = known.flatMap((at) => this.#open.get(addressOf(at)) ?? [])
-    const connection = open.find((one) => one.isOpen && !one.isOverdue)
-    if (connection !== undefined) return connection
+    for (const at of known) {
+      const connection = this.#links.get(addressOf(at))?.connection
+      if (connection?.isOpen && !connection.isOverdue) return connection
+    }
     let last: unknown = new ConnectionError('no broker is known')
     for (const at of known) {
       try {
@@ -233,25 +239,26 @@ export class Cluster {
   async connectTo(at: HostAndPort, use = ''): Promise<BrokerConnection> {
     if (this.#closed) throw new ClientClosedError()
     const key = addressOf(at) + use
-    const known = this.#connections.get(key)
+    const known = this.#links.get(key)
     if (known !== undefined) {
-      const connection = await known
+      const connection = await known.opening
       if (connection.isOpen) return connection
     }
-    const again = this.#connections.get(key)
+    const again = this.#links.get(key)
     if (again !== undefined && again !== known) return await this.connectTo(at, use)
     const opening = BrokerConnection.open({ ...this.options, host: at.host, port: at.port })
-    this.#connections.set(key, opening)
+    const link: Link = { opening, connection: null }
+    this.#links.set(key, link)
     try {
       const connection = await opening
       if (this.#closed) {
         await connection.close()
         throw new ClientClosedError()
       }
-      this.#open.set(key, connection)
+      link.connection = connection
       return connection
     } catch (error) {
-      if (this.#connections.get(key) === opening) this.#connections.delete(key)
+      if (this.#links.get(key) === link) this.#links.delete(key)
       throw error
     }
   }
@@ -375,11 +382,10 @@ export class Cluster {
     if (this.#closed) return
     this.#closed = true
     this.#closing.abort()
-    const all = [...this.#connections.values()]
-    this.#connections.clear()
-    this.#open.clear()
+    const all = [...this.#links.values()]
+    this.#links.clear()
     await Promise.all(
-      all.map(async (opening) => {
+      all.map(async ({ opening }) => {
         const connection = await opening.catch(() => null)
         await connection?.close()
       }),
