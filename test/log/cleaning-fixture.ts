@@ -10,12 +10,13 @@ import {
   SegmentCleaner,
 } from '../../src/log/segment-cleaner.ts'
 import { addon, type LogSettings } from '../../src/native/addon.ts'
-import { Transport } from '../../src/network/transport.ts'
+import type { Transport } from '../../src/network/transport.ts'
 import type { CleaningState } from '../../src/shard/control.ts'
 import { readBatches } from '../../src/shard/log-reader.ts'
 import { published } from '../../src/shard/published.ts'
 import { Shard } from '../../src/shard/shard.ts'
 import { silentLogger } from '../../src/util/logger.ts'
+import { idleTransport } from '../support/transports.ts'
 import { decodeBatches, type ReadBackBatch } from './stored-log.ts'
 
 const SETTINGS: LogSettings = {
@@ -64,28 +65,7 @@ export class CleaningFixture {
   }
 
   static async start(): Promise<CleaningFixture> {
-    const transport = new Transport(
-      {
-        frameBytesMax: 1e6,
-        inflightMax: 10,
-        inflightBytesMax: 1e6,
-        outputBytesMax: 1e6,
-        receivedBytesMax: 1e7,
-        connectionsMax: 10,
-        idleMs: 60_000,
-        frameStallMs: 60_000,
-        sendBufferBytes: -1,
-        receiveBufferBytes: -1,
-      },
-      { maxPerIp: 10, maxPerIpOverrides: new Map() },
-      silentLogger,
-    )
-    transport.attachEvents({
-      handle: () => undefined,
-      result: () => undefined,
-      advanced: () => undefined,
-      storageError: () => undefined,
-    })
+    const transport = idleTransport()
     const shard = await Shard.start({
       transport: transport.id,
       threaded: false,

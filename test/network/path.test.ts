@@ -1,11 +1,9 @@
 /** Connections to other brokers over a network that carries nothing any more. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { Transport } from '../../src/network/transport.ts'
-import { silentLogger } from '../../src/util/logger.ts'
 import { LineProcess } from '../support/line-process.ts'
 import { skipWithoutNamespaces, TestNetwork } from '../support/network-namespaces.ts'
-import { limits } from './transport-limits.ts'
+import { idleTransport } from '../support/transports.ts'
 
 const skip = skipWithoutNamespaces()
 /** Far below what TCP itself waits before it gives up. */
@@ -33,17 +31,7 @@ async function start(t: TestContext) {
   })
   t.after(() => server.kill())
   await server.until(() => said.has('port'))
-  const transport = new Transport(
-    limits,
-    { maxPerIp: 1, maxPerIpOverrides: new Map() },
-    silentLogger,
-  )
-  transport.attachEvents({
-    handle: () => undefined,
-    result: () => undefined,
-    advanced: () => undefined,
-    storageError: () => undefined,
-  })
+  const transport = idleTransport()
   t.after(() => transport.destroy())
   const connection = await transport.connect(node.address, said.get('port') as number)
   const cut = (way: 'in' | 'out' | 'both') =>

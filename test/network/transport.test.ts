@@ -8,8 +8,8 @@ import type { Frame, RequestHandler } from '../../src/network/request-handler.ts
 import { ProtocolViolation } from '../../src/network/request-handler.ts'
 import { Transport } from '../../src/network/transport.ts'
 import { silentLogger } from '../../src/util/logger.ts'
+import { ANY_ADDRESS, TRANSPORT_LIMITS } from '../support/transports.ts'
 import { duplexPair } from './duplex-pair.ts'
-import { limits } from './transport-limits.ts'
 
 /** Answers with the frame itself, length first. */
 function echo(transport: Transport): RequestHandler {
@@ -28,11 +28,7 @@ async function start(
   handler: (transport: Transport) => RequestHandler = echo,
   options: Partial<TransportOptions> = {},
 ): Promise<{ transport: Transport; port: number }> {
-  const transport = new Transport(
-    { ...limits, ...options },
-    { maxPerIp: 2 ** 31 - 1, maxPerIpOverrides: new Map() },
-    silentLogger,
-  )
+  const transport = new Transport({ ...TRANSPORT_LIMITS, ...options }, ANY_ADDRESS, silentLogger)
   transport.attachEvents({
     handle: handler(transport),
     result: () => undefined,

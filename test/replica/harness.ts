@@ -10,7 +10,7 @@ import { effectiveTopicConfig } from '../../src/config/topic-settings.ts'
 import { DataDirectory } from '../../src/log/data-directory.ts'
 import { RecordCursor } from '../../src/log/record-cursor.ts'
 import { buildBatch, readBatch } from '../../src/log/record-format.ts'
-import { Transport } from '../../src/network/transport.ts'
+import type { Transport } from '../../src/network/transport.ts'
 import type { LeaderAndIsrRequest } from '../../src/protocol/messages/leader-and-isr.ts'
 import { createInternalLog } from '../../src/replica/internal-log.ts'
 import type { LogCleanerSettings } from '../../src/replica/log-cleaner.ts'
@@ -23,6 +23,7 @@ import { ManualClock } from '../../src/util/clock.ts'
 import { type Logger, silentLogger } from '../../src/util/logger.ts'
 import { systemRandom } from '../../src/util/random.ts'
 import { TimerQueue } from '../../src/util/timer-queue.ts'
+import { idleTransport } from '../support/transports.ts'
 
 const SETTINGS: LogCleanerSettings = {
   threads: 1,
@@ -139,28 +140,7 @@ export class Harness {
     const directory = await DataDirectory.open(path, clock)
     const lines: Line[] = []
     const timers = new TimerQueue(clock)
-    const transport = new Transport(
-      {
-        frameBytesMax: 1e6,
-        inflightMax: 10,
-        inflightBytesMax: 1e6,
-        outputBytesMax: 1e6,
-        receivedBytesMax: 1e7,
-        connectionsMax: 10,
-        idleMs: 60_000,
-        frameStallMs: 60_000,
-        sendBufferBytes: -1,
-        receiveBufferBytes: -1,
-      },
-      { maxPerIp: 10, maxPerIpOverrides: new Map() },
-      silentLogger,
-    )
-    transport.attachEvents({
-      handle: () => undefined,
-      result: () => undefined,
-      advanced: () => undefined,
-      storageError: () => undefined,
-    })
+    const transport = idleTransport()
     const configs = new Map<string, Readonly<Record<string, string>>>()
     const logs = new LogManager({
       ...{ directory, clock, timers, random: systemRandom, logger: keepingLogger(lines) },
