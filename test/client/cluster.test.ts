@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { parseHostAndPort, resolveClientOptions } from '../../src/client/client-options.ts'
-import { Cluster } from '../../src/client/cluster.ts'
+import { Cluster, type TopicMetadata } from '../../src/client/cluster.ts'
 import {
   ClientClosedError,
   ClientError,
@@ -18,9 +18,13 @@ import {
   UnknownTopicOrPartitionError,
 } from '../../src/client/errors.ts'
 import { createBroker } from '../../src/index.ts'
+import { writeResponseFrame } from '../../src/protocol/headers.ts'
+import { MessageWriter } from '../../src/protocol/message-writer.ts'
 import { Metadata } from '../../src/protocol/messages/metadata.ts'
+import { ZERO_UUID } from '../../src/protocol/schema.ts'
 import { ManualClock } from '../../src/util/clock.ts'
 import { until } from '../support/until.ts'
+import { startPeer } from './scripted-peer.ts'
 
 /** A port where nobody listens. */
 async function deadPort(): Promise<number> {
@@ -96,6 +100,50 @@ test('metadata is asked for once, and again when it is old or called stale', asy
   const all = await cluster.metadata(null)
   assert.ok(all.topics.has('t'))
   await cluster.close()
+})
+
+test('a broker that lags behind takes back no leader', async (t) => {
+  type Image = Pick<TopicMetadata, 'topicId' | 'errorCode'> & { leader?: [number, number] }
+  let image: Image = { topicId: ZERO_UUID, errorCode: 0 }
+  const peer = await startPeer(t, ({ apiVersion, correlationId }, socket) => {
+    const { leader, ...rest } = image
+    const partitions = leader
+      ? [{ partitionIndex: 0, leaderId: leader[0], leaderEpoch: leader[1] }]
+      : []
+    const filled = partitions.map((one) => {
+      return { ...one, errorCode: 0, replicaNodes: [], isrNodes: [], offlineReplicas: [] }
+    })
+    const writer = new MessageWriter()
+    writeResponseFrame(
+      writer,
+      Metadata,
+      { apiVersion, correlationId },
+      {
+        ...{ brokers: [], clusterId: null, controllerId: -1 },
+        topics: [{ ...rest, name: 't', isInternal: false, partitions: filled }],
+      },
+    )
+    socket.write(Buffer.from(writer.written))
+  })
+  const cluster = new Cluster({ bootstrapServers: `127.0.0.1:${peer.port}` })
+  t.after(() => cluster.close())
+  const heard = async (next: Image) => {
+    image = next
+    const { topics } = await cluster.metadata(['t'], { refresh: true })
+    const one = topics.get('t')?.partitions[0]
+    return one && [one.leaderId, one.leaderEpoch]
+  }
+  const [first, second] = ['abcdefghijklmnopqrstuA', 'bcdefghijklmnopqrstuvA'] as const
+  const topic = { topicId: first, errorCode: 0 }
+  assert.deepEqual(await heard({ ...topic, leader: [2, 5] }), [2, 5])
+  assert.deepEqual(await heard({ ...topic, leader: [1, 4] }), [2, 5])
+  assert.deepEqual(await heard({ ...topic, leader: [-1, 5] }), [-1, 5])
+  assert.deepEqual(await heard({ ...topic, leader: [3, 6] }), [3, 6])
+  // Another topic of the name, and one that was gone in between.
+  assert.deepEqual(await heard({ ...topic, topicId: second, leader: [1, 0] }), [1, 0])
+  assert.deepEqual(await heard({ ...topic, topicId: second, leader: [1, 7] }), [1, 7])
+  assert.equal(await heard({ topicId: ZERO_UUID, errorCode: 3 }), undefined)
+  assert.deepEqual(await heard({ ...topic, topicId: second, leader: [1, 2] }), [1, 2])
 })
 
 test('a connection that broke is opened anew', async () => {
