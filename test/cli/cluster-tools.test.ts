@@ -94,6 +94,30 @@ function declare(kind: ClusterKind): void {
     })
   }
 
+  /**
+   * Has broker 2 follow the topic at a byte a second. A throttle that is set with a move reaches
+   * brokers when they hear of it, and a small move may be over by then.
+   */
+  const slowDown = async (topic: string): Promise<void> => {
+    const entities = [
+      ['brokers', '2', 'follower.replication.throttled.rate=1'],
+      ['topics', topic, 'follower.replication.throttled.replicas=*'],
+    ] as const
+    for (const [type, name, config] of entities) {
+      const entity = `--entity-type ${type} --entity-name ${name}`
+      const { code, stderr } = await ours(
+        'kafka-configs',
+        `--alter ${entity} --add-config ${config}`,
+      )
+      assert.equal(code, 0, stderr)
+      const { address } = cluster.broker(2)
+      await until(`broker 2 knows of ${config}`, async () => {
+        const line = ['--bootstrap-server', address, '--describe', ...entity.split(' ')]
+        return (await runTool('kafka-configs', line)).stdout.includes(config)
+      })
+    }
+  }
+
   test('partitions are moved, watched, throttled and left where they are', async () => {
     const topics = ['mine-moves', 'apache-moves'] as const
     for (const topic of topics) await create(topic, '0:1,1:2')
@@ -146,6 +170,7 @@ function declare(kind: ClusterKind): void {
 
       write([2, 1])
       await step(`--verify ${file}`)
+      await slowDown(topic)
       await step(`--execute ${file} --throttle 1`)
       await step('--list')
       await step(`--verify ${file}`)
