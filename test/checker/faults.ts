@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseConnectString } from '../../src/registry/zookeeper/connect-string.ts'
-import { connectNativeClient } from '../../src/registry/zookeeper/native-client.ts'
 import type { ClusterBroker } from '../support/cluster.ts'
+import { endSession } from '../support/end-session.ts'
 import type { NetworkNode, Peers } from '../support/network-namespaces.ts'
 import { until } from '../support/until.ts'
 import type { FakeClock } from './fake-clock.ts'
@@ -227,24 +227,13 @@ async function leadership(stage: Stage): Promise<string[]> {
 export async function expireSession(stage: Stage): Promise<void> {
   const victim = await pickLeader(stage)
   const { led } = await roles(stage, victim.id)
-  await stage.measure('session of a leader expires', () => endSession(stage, victim), led)
-  await stage.cluster.waitForBrokers(stage.cluster.brokers.map(({ id }) => id))
-  await stage.whole()
-}
-
-async function endSession(stage: Stage, broker: ClusterBroker): Promise<void> {
-  const text = readFileSync(join(broker.dataDir, 'zookeeper.session'), 'utf8')
-  const { id, password } = JSON.parse(text) as { id: string; password: string }
   const [server] = parseConnectString(stage.cluster.zookeeper.connect).servers
   assert.ok(server)
-  const client = await connectNativeClient({
-    server,
-    sessionTimeoutMs: 6000,
-    credentials: { id, password },
-    patienceMs: 10_000,
-    events: { disconnected: () => undefined, changed: () => undefined },
-  })
-  client.close()
+  const text = readFileSync(join(victim.dataDir, 'zookeeper.session'), 'utf8')
+  const credentials = JSON.parse(text) as { id: string; password: string }
+  await stage.measure('session of a leader expires', () => endSession(server, credentials), led)
+  await stage.cluster.waitForBrokers(stage.cluster.brokers.map(({ id }) => id))
+  await stage.whole()
 }
 
 /** The clocks of the brokers jump by hours, apart and back. */

@@ -1,6 +1,5 @@
 /** Opens stores and registries on a real ensemble, as tests want them. */
 import type { ClusterRegistry } from '../../../src/registry/cluster-registry.ts'
-import { connectNativeClient } from '../../../src/registry/zookeeper/native-client.ts'
 import type { ZooKeeperNodeStore } from '../../../src/registry/zookeeper/zookeeper-node-store.ts'
 import {
   openZooKeeperRegistry,
@@ -55,19 +54,4 @@ export function openRegistry(
   options: Partial<ZooKeeperRegistryOptions> = {},
 ): Promise<ClusterRegistry> {
   return openZooKeeperRegistry(optionsFor(connect, options))
-}
-
-/** Ends a session from outside: with its own credentials, on another connection. */
-export async function endSession(
-  server: { host: string; port: number },
-  credentials: { id: string; password: string },
-): Promise<void> {
-  const client = await connectNativeClient({
-    server,
-    sessionTimeoutMs: 6000,
-    credentials,
-    patienceMs: 5000,
-    events: { disconnected: () => undefined, changed: () => undefined },
-  })
-  client.close()
 }
