@@ -53,15 +53,18 @@ export class TopicConfigManager {
 
   /** Reads those that are not known yet. Throws RegistryError. */
   async load(topics: Iterable<string>): Promise<void> {
-    const missing = new Set<string>()
-    for (const topic of topics) if (!this.#configs.has(topic)) missing.add(topic)
-    if (missing.size === 0) return
-    await Promise.all(
-      [...missing].map(async (topic) => {
-        const found = await this.#read(topic)
-        if (!this.#configs.has(topic)) this.#configs.set(topic, found)
-      }),
-    )
+    const asked = new Set(topics)
+    if (this.#missing(asked).length === 0) return
+    // What is announced meanwhile is read after it.
+    await this.#serial.run(async () => {
+      const missing = this.#missing(asked)
+      const found = await Promise.all(missing.map((topic) => this.#read(topic)))
+      for (const [i, topic] of missing.entries()) this.#configs.set(topic, found[i] as Configs)
+    })
+  }
+
+  #missing(topics: ReadonlySet<string>): string[] {
+    return [...topics].filter((topic) => !this.#configs.has(topic))
   }
 
   /** Reads a topic anew after somebody has announced a change of it. */
