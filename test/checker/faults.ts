@@ -1,7 +1,5 @@
 /** What is done to a cluster under load, each with its healing. */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { parseConnectString } from '../../src/registry/zookeeper/connect-string.ts'
 import type { ClusterBroker } from '../support/cluster.ts'
 import { endSession } from '../support/end-session.ts'
@@ -229,9 +227,7 @@ export async function expireSession(stage: Stage): Promise<void> {
   const { led } = await roles(stage, victim.id)
   const [server] = parseConnectString(stage.cluster.zookeeper.connect).servers
   assert.ok(server)
-  const text = readFileSync(join(victim.dataDir, 'zookeeper.session'), 'utf8')
-  const credentials = JSON.parse(text) as { id: string; password: string }
-  await stage.measure('session of a leader expires', () => endSession(server, credentials), led)
+  await stage.measure('session of a leader expires', () => endSession(server, victim.dataDir), led)
   await stage.cluster.waitForBrokers(stage.cluster.brokers.map(({ id }) => id))
   await stage.whole()
 }

@@ -136,7 +136,7 @@ describe('a session', { skip }, () => {
     await store.create('/mine', 'm', { ephemeral: true })
     await until('the first value', () => heard.at(-1) === 'none')
     const credentials = await credentialsOf(connect)
-    await endSession(server(0), credentials)
+    await endSession(server(0), directory)
     await until('a new session', () => states.includes('expired') && states.at(-1) === 'connected')
     assert.deepEqual(states.slice(-3), ['disconnected', 'expired', 'connected'])
     assert.equal(await store.get('/mine'), null)
@@ -174,7 +174,7 @@ describe('a session', { skip }, () => {
       }
     })()
     await until('some writes', () => outcomes.length > 20)
-    await endSession(server(1), await credentialsOf(connect))
+    await endSession(server(1), directory)
     await until('a new session', () => states.includes('expired') && states.at(-1) === 'connected')
     const done = outcomes.length
     await until('writes in the new session', () => outcomes.length > done + 5)
