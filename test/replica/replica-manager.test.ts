@@ -532,7 +532,7 @@ test('a shard that dies takes no role with it', async (t) => {
   assert.equal(setting.harness.replicas.byRow(led.row), led)
 })
 
-test('a thousand partitions are there in well under a second', { timeout: 60_000 }, async (t) => {
+test('a thousand partitions are opened, led and deleted', { timeout: 60_000 }, async (t) => {
   const setting = await Setting.start(t)
   const told = Array.from({ length: 1000 }, (_, partition) => ({
     partition,
@@ -551,8 +551,6 @@ test('a thousand partitions are there in well under a second', { timeout: 60_000
   t.diagnostic(
     `opened in ${openMs.toFixed()} ms, led in ${electMs.toFixed()} ms, deleted in ${deleteMs.toFixed()} ms`,
   )
-  // Generous: the machine may be busy.
-  assert.ok(openMs < 5000 && electMs < 2000)
 })
 
 test('a log whose disk failed has no role, and the others are told', async (t) => {

@@ -78,6 +78,8 @@ export interface DataPathOptions {
   readonly brokerId?: number
   readonly hasSelector?: boolean
   readonly highWatermarkDelayMs?: number
+  /** For which a follower waits at its leader. */
+  readonly fetchWaitMaxMs?: number
   readonly threaded?: boolean
   readonly quota?: LeaderQuota
   /** Ports of the brokers that it can follow. */
@@ -152,7 +154,7 @@ export class DataPath {
       settings: {
         lagTimeMaxMs: 30_000,
         fetchMinBytes: 1,
-        fetchWaitMaxMs: 500,
+        fetchWaitMaxMs: options.fetchWaitMaxMs ?? 500,
         fetchMaxBytes: 1 << 20,
         fetchResponseMaxBytes: 10 << 20,
         fetchBackoffMs: 1000,

@@ -48,10 +48,13 @@ for (const threaded of [false, true]) {
   })
 }
 
-test('a consumer reads from a follower as soon as it is committed', async (t) => {
+test('a consumer reads from a follower as soon as it is committed', {
+  timeout: 50_000,
+}, async (t) => {
   const leader = await DataPath.start(t, { highWatermarkDelayMs: 1 })
   const peers = new Map([[1, leader.port]])
-  const follower = await DataPath.start(t, { brokerId: 2, peers })
+  // Its fetches last longer than the test: it hears of what is committed before they are over.
+  const follower = await DataPath.start(t, { brokerId: 2, peers, fetchWaitMaxMs: 60_000 })
   const role = { replicas: [1, 2] }
   await leader.open('t', { role })
   await follower.open('t', { role, leader: 1 })
@@ -67,13 +70,11 @@ test('a consumer reads from a follower as soon as it is committed', async (t) =>
       ...{ acks: -1, timeoutMs: 10_000 },
       topicData: [{ name: 't', partitionData: [{ index: 0, records }] }],
     })
-    // Much sooner than the half second for which a follower waits at its leader.
-    const from = performance.now()
     const one = (await parked).responses[0]?.partitions[0]
-    assert.ok(performance.now() - from < 400)
     assert.deepEqual([one?.errorCode, one?.highWatermark], [0, offset + 1])
     assert.ok((one?.records?.bytes ?? 0) > 0)
   }
+  follower.replicas.close()
 })
 
 /**

@@ -188,16 +188,16 @@ describe('a session', { skip }, () => {
 
   test('a start ends the session of a run before that was killed', async () => {
     const connect = `${ensemble.connect}/again`
-    const killed = await openStore(connect, { directory, sessionTimeoutMs: 30_000 })
+    const killed = await openStore(connect, { directory, sessionTimeoutMs: 60_000 })
     await killed.create('/brokers/ids/7', 'old', { ephemeral: true })
     const begin = performance.now()
-    const again = await openStore(connect, { directory, sessionTimeoutMs: 30_000 })
+    const again = await openStore(connect, { directory, sessionTimeoutMs: 60_000 })
     let isThere = true
     again.watchNode('/brokers/ids/7', (node) => {
       isThere = node !== null
     })
     await until('the old node is gone', () => !isThere)
-    assert.ok(performance.now() - begin < 5000)
+    assert.ok(performance.now() - begin < 40_000)
     await again.close()
     await killed.close()
   })
@@ -249,7 +249,8 @@ test('no server: one line within the time that a start may take', { skip }, asyn
     message:
       /^ZooKeeper at 127\.0\.0\.1:1,127\.0\.0\.1:2 cannot be reached within 400 ms \(.*ECONNREFUSED\)$/,
   })
-  assert.ok(performance.now() - begin < 2000)
+  // Sooner than the 6 s of a session.
+  assert.ok(performance.now() - begin < 5000)
   for (const wrong of ['', 'host:x', 'a b:1', 'host:1/a//b', 'host:1/../x', 'host:70000']) {
     await assert.rejects(openStore(wrong), { name: 'RegistryError', kind: 'invalid' })
   }
