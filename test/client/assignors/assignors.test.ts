@@ -325,5 +325,7 @@ test('a thousand members share ten thousand partitions quickly', () => {
   const started = performance.now()
   const owners = ownersOf(assignor.assign(fewer.topics, fewer.members))
   assert.equal(owners.size, 10_000)
-  assert.ok(performance.now() - started < 2000, `${performance.now() - started} ms`)
+  const tookMs = performance.now() - started
+  // A fraction of a second, unless the time grows with the square of the members.
+  assert.ok(tookMs < 10_000, `${tookMs} ms`)
 })
