@@ -225,6 +225,7 @@ function declare(kind: ClusterKind): void {
       (await ours('kafka-configs', config.replace('mine', 'apache').replace('3', '2'))).code,
       0,
     )
+    for (const topic of topics) await agreed(`--describe --topic ${topic}`)
     await same('kafka-topics', '--describe --at-min-isr-partitions --topic .*-leads')
 
     await cluster.broker(0).kill()
