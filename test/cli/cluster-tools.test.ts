@@ -72,6 +72,7 @@ function declare(kind: ClusterKind): void {
     }
     await cluster.waitForTopic(topic, ({ partitions }) => partitions.every(isWhole))
   }
+
   /** Waits until every broker sees the replicas of all partitions so. */
   const placed = async (topic: string, wanted: RegExp): Promise<void> => {
     await cluster.waitForTopic(topic, ({ partitions }) => {
