@@ -35,16 +35,46 @@ interface Waiting {
   readonly sentMs: number
 }
 
+/**
+ * When a broker goes kafkajs may mix up those that are left (2.2.4): from then on it sends Produce
+ * requests that name no topic, and takes the empty answers for success. Only another producer ends
+ * that; nothing of such a call was sent.
+ */
+class RenewedProducer {
+  readonly #isIdempotent: boolean
+  current: Promise<Producer>
+
+  constructor(isIdempotent: boolean) {
+    this.#isIdempotent = isIdempotent
+    this.current = this.#open()
+  }
+
+  /** Unless another lane has done it. */
+  renew(mixedUp: Promise<Producer>): void {
+    if (this.current === mixedUp) this.current = this.#open()
+  }
+
+  async #open(): Promise<Producer> {
+    const idempotent = this.#isIdempotent
+    const producer = kafka.producer({
+      idempotent,
+      ...(idempotent ? { maxInFlightRequests: 1 } : {}),
+    })
+    await producer.connect()
+    return producer
+  }
+}
+
 /** One partition of one producer: a call at a time, with all that has come since the last. */
 class Lane {
   readonly #name: string
   readonly #partition: number
-  readonly #producer: Producer
+  readonly #producer: RenewedProducer
   #waiting: Waiting[] = []
   #sent = 0
   #sending: Promise<void> | null = null
 
-  constructor(options: { name: string; partition: number; producer: Producer }) {
+  constructor(options: { name: string; partition: number; producer: RenewedProducer }) {
     this.#name = options.name
     this.#partition = options.partition
     this.#producer = options.producer
@@ -70,16 +100,7 @@ class Lane {
   async #send(records: readonly Waiting[]): Promise<void> {
     const place = ({ sequence }: Waiting) => `${this.#name} ${this.#partition} ${sequence}`
     try {
-      const [stored] = await this.#producer.send({
-        topic: topic as string,
-        acks: -1,
-        timeout: REQUEST_TIMEOUT_MS,
-        messages: records.map(({ sequence }) => ({
-          partition: this.#partition,
-          value: `${this.#name}:${this.#partition}:${sequence}`,
-        })),
-      })
-      const base = Number(stored?.baseOffset ?? -1)
+      const base = await this.#store(records)
       for (const [i, record] of records.entries()) {
         const offset = base < 0 ? -1 : base + i
         say(`ok ${place(record)} ${offset} ${record.sentMs} ${Date.now()}`)
@@ -92,6 +113,26 @@ class Lane {
     }
   }
 
+  /** Their base offset, or −1 where it is not known. */
+  async #store(records: readonly Waiting[]): Promise<number> {
+    const deadline = Date.now() + DELIVERY_TIMEOUT_MS
+    while (Date.now() < deadline) {
+      const used = this.#producer.current
+      const [stored] = await (await used).send({
+        topic: topic as string,
+        acks: -1,
+        timeout: REQUEST_TIMEOUT_MS,
+        messages: records.map(({ sequence }) => ({
+          partition: this.#partition,
+          value: `${this.#name}:${this.#partition}:${sequence}`,
+        })),
+      })
+      if (stored !== undefined) return Number(stored.baseOffset ?? -1)
+      this.#producer.renew(used)
+    }
+    throw new Error('answers name no partition')
+  }
+
   async finish(): Promise<void> {
     await this.#sending
     say(`sent ${this.#name} ${this.#partition} ${this.#sent}`)
@@ -100,11 +141,8 @@ class Lane {
 
 const lanes: Lane[] = []
 for (const idempotent of [true, false]) {
-  const producer = kafka.producer({
-    idempotent,
-    ...(idempotent ? { maxInFlightRequests: 1 } : {}),
-  })
-  await producer.connect()
+  const producer = new RenewedProducer(idempotent)
+  await producer.current
   const name = idempotent ? 'kafkajs-idempotent' : 'kafkajs-plain'
   for (let partition = 0; partition < partitions; partition += 1) {
     lanes.push(new Lane({ name, partition, producer }))
